@@ -1,0 +1,32 @@
+"""How the tokens of one sequence are chosen. Torch-free: it crosses to the worker process."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class SamplingParams:
+    """Settings of one sequence, already validated; the neutral value of each filter switches it off.
+
+    The order in which they act is that of transformers' `generate`: logit bias, repetition penalty, presence and
+    frequency penalties, no_repeat_ngram_size, min_new_tokens, temperature, top-k, top-p, min-p, typical-p.
+    """
+
+    seed: int  # with the position it fixes each random draw: see engine/randomness.py
+    max_new_tokens: int = 100
+    min_new_tokens: int = 0  # stop tokens can't be sampled before this many
+    temperature: float = 0.7  # 0 = greedy
+    top_k: int = 50  # 0 = off
+    top_p: float = 0.9  # 1 = off
+    min_p: float = 0.0  # 0 = off
+    typical_p: float = 1.0  # 1 = off
+    repetition_penalty: float = 1.2  # over prompt and reply, as in transformers; 1 = off
+    presence_penalty: float = 0.0  # over the reply only, as in OpenAI's API
+    frequency_penalty: float = 0.0
+    no_repeat_ngram_size: int = 0  # over prompt and reply, as in transformers; 0 = off
+    logit_bias: tuple[tuple[int, float], ...] = ()  # (token id, added to its logit)
+    stop_token_ids: tuple[int, ...] = ()  # end the sequence; the caller puts the model's end-of-text token here
+    logprobs: int | None = None  # None: none; n: the chosen token's log-probability and the n likeliest
+
+    @property
+    def is_greedy(self) -> bool:
+        return self.temperature == 0

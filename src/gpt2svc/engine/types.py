@@ -1,0 +1,78 @@
+"""What goes into the engine and what comes out. Torch-free: these cross to the worker process and back."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from gpt2svc.engine.sampling_params import SamplingParams
+
+FinishReason = Literal["stop", "length", "abort", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRequest:
+    """One sequence to continue.
+
+    `prompt_token_ids` holds 1 to `n_positions - 1` ids; prompt and `params.max_new_tokens` together fit the window.
+    `owner` bounds prefix reuse: a cached prefix is only ever shared within one owner.
+    """
+
+    request_id: str
+    prompt_token_ids: tuple[int, ...]
+    params: SamplingParams
+    owner: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprobs:
+    """Natural logarithms of the model's own distribution, before any penalty, temperature or filter."""
+
+    logprob: float  # of the chosen token
+    top: tuple[tuple[int, float], ...]  # (token id, log-probability), likeliest first
+
+
+@dataclass(frozen=True, slots=True)
+class TokenOutput:
+    """What one step brought for one request. The last one of a request, and only that, has a `finish_reason`.
+
+    `token_ids` may be empty (an abort, an error) or hold several ids. A stop token that ended the sequence is its
+    last id. `num_cached_tokens` is how much of the prompt came from a reused prefix.
+    """
+
+    request_id: str
+    token_ids: tuple[int, ...] = ()
+    logprobs: tuple[TokenLogprobs, ...] | None = None
+    finish_reason: FinishReason | None = None
+    error: str | None = None  # with finish_reason "error": for people
+    num_cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStats:
+    """A snapshot, sent along with each step's outputs."""
+
+    num_running: int = 0
+    num_waiting: int = 0
+    num_free_slots: int = 0
+    num_slots: int = 0
+    num_generated_tokens: int = 0  # since start
+    num_steps: int = 0  # since start
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """A loaded model, as the worker reports it."""
+
+    name: str  # as asked for: "starter", a hub name, a folder
+    revision: str  # content hash of the weights (first 12 hex digits of SHA-256) or the hub commit
+    architecture: str  # "gpt2"
+    device: str  # "cpu", "cuda:0", "mps"
+    dtype: str  # "float32", "bfloat16", "float16"
+    num_parameters: int
+    n_positions: int
+    vocab_size: int
+    n_layer: int
+    n_head: int
+    n_embd: int
+    num_slots: int
+    eos_token_id: int | None
+    memory_bytes: int = 0  # weights and KV cache

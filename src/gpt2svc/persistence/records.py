@@ -1,0 +1,102 @@
+"""Rows as the rest of the package sees them: frozen, detached from any session, times in UTC."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, Literal, TypeVar
+
+Role = Literal["user", "assistant", "system"]
+Status = Literal["queued", "generating", "completed", "cancelled", "interrupted", "failed"]
+
+T = TypeVar("T")
+
+ACTIVE_STATUSES: frozenset[Status] = frozenset({"queued", "generating"})
+TERMINAL_STATUSES: frozenset[Status] = frozenset({"completed", "cancelled", "interrupted", "failed"})
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationRecord:
+    id: str  # "conv_…"
+    title: str | None  # None until the first message gives one
+    model: str | None  # None: the service's default model
+    settings: Mapping[str, Any]  # only what was set; the rest are the defaults of the day
+    owner: str  # "" without keys
+    created_at: datetime
+    updated_at: datetime  # of the last message or change
+    num_messages: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRecord:
+    id: str  # "msg_…"
+    conversation_id: str
+    parent_id: str | None  # the message that it follows: conversations are trees
+    role: Role
+    content: str
+    status: Status
+    generation_id: str | None  # of an assistant's message
+    settings: Mapping[str, Any] | None  # frozen, complete, with the seed: of an assistant's message
+    model: str | None
+    model_revision: str | None
+    usage: Mapping[str, int] | None  # prompt_tokens, completion_tokens, total_tokens, cached_tokens
+    finish_reason: str | None
+    error: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRecord:
+    """A durable reply in the making or made; its text grows in `chunks`, whose events a viewer replays."""
+
+    id: str  # "gen_…"
+    conversation_id: str
+    message_id: str  # the assistant's message that it writes
+    status: Status
+    owner: str
+    model: str
+    model_revision: str
+    settings: Mapping[str, Any]  # complete, with the seed
+    seed: int
+    prompt_tokens: int
+    dropped_message_ids: tuple[str, ...]
+    last_seq: int  # number of the last token event kept
+    usage: Mapping[str, int] | None
+    timings: Mapping[str, float] | None  # seconds: queued, prefill (to the first token), total; tokens_per_second
+    finish_reason: str | None
+    error_code: str | None
+    error: str | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRecord:
+    """One token event of the log. `seq` counts from 1; `text` may be empty (a token inside a character)."""
+
+    seq: int
+    token_id: int
+    text: str
+    logprobs: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """A slice of a list; `next_cursor` is opaque and None on the last page."""
+
+    items: tuple[T, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationResult:
+    """How a generation ended: written once, in one transaction with the message's text."""
+
+    status: Status
+    finish_reason: str | None
+    text: str
+    usage: Mapping[str, int]
+    timings: Mapping[str, float]
+    error_code: str | None = None
+    error: str | None = None
+    new_tokens: tuple[TokenRecord, ...] = field(default=())  # events that were not flushed yet
