@@ -1,0 +1,67 @@
+# The commands of this project. `make` alone lists them.
+
+PYTHON ?= python3
+VENV   ?= .venv
+HOST   ?= 127.0.0.1
+PORT   ?= 8000
+DATA   ?= ./data
+# A wheel index for torch besides PyPI, e.g. the CPU-only one that pytorch.org names: smaller by gigabytes.
+TORCH_INDEX ?=
+IMAGE  ?= gpt2svc
+BASE   ?= python:3.11-slim-bookworm
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt \
+       $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+CHECKED := src tests alembic bench
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test lint bench starter image clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "  Variables: PYTHON=$(PYTHON) HOST=$(HOST) PORT=$(PORT) DATA=$(DATA) TORCH_INDEX=$(TORCH_INDEX)"
+
+serve: $(VENV)/.installed ## Install what is needed and run the service with the bundled model
+	$(BIN)/gpt2svc serve --host $(HOST) --port $(PORT) --data-dir $(DATA)
+
+test: $(VENV)/.installed-dev ## Install what the tests need and run all of them
+	$(BIN)/python -m pytest -q
+
+lint: $(VENV)/.installed-dev ## Formatting, style, types (mypy strict) and the import rules between layers
+	$(BIN)/ruff format --check $(CHECKED)
+	$(BIN)/ruff check $(CHECKED)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.installed ## Measure start-up, streams, engine and database; results in bench-results/
+	$(BIN)/python bench/run.py
+
+starter: $(VENV)/.installed ## Train the bundled model again: make starter CORPUS=folder
+	@test -n "$(CORPUS)" || { echo "Say where the corpus is: make starter CORPUS=folder"; exit 2; }
+	$(BIN)/gpt2svc train --corpus $(CORPUS) --out build/starter
+
+image: ## Build the Docker image (BASE=another Python base, TORCH_INDEX=a CPU-only torch index)
+	docker build --tag $(IMAGE) --build-arg BASE=$(BASE) --build-arg TORCH_INDEX=$(TORCH_INDEX) .
+
+clean: ## Remove the virtual environment, caches and build results; your data stays
+	rm -rf $(VENV) build dist bench-results .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find src tests alembic bench -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp file says what was installed last: nothing is done again until the list of dependencies changes.
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) --editable '.[dev]'
+	@touch $(VENV)/.installed $@
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || \
+	  { echo "$(PYTHON) was not found. Install Python 3.11 or newer, or name yours: make PYTHON=/path/to/python"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is `$(PYTHON) -V 2>&1`: gpt2svc needs 3.11 or newer. Name another: make PYTHON=python3.12"; exit 2; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { rm -rf $(VENV); echo "No virtual environment could be made in $(VENV) (Debian, Ubuntu: apt install python3-venv)."; exit 2; }

@@ -1,0 +1,33 @@
+"""`gpt2svc version`: what is installed, read from package metadata so that nothing heavy is imported."""
+
+import platform
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
+
+import typer
+
+from gpt2svc.cli.output import write, write_json
+
+PACKAGES = ("gpt2svc", "torch", "transformers", "tokenizers", "fastapi", "sqlalchemy")
+
+
+def package_version(name: str) -> str | None:
+    """None when the package is not installed."""
+    try:
+        return installed_version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def version(
+    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+) -> None:
+    """Show the versions of gpt2svc, Python and the libraries that matter for its results."""
+    versions = {name: package_version(name) for name in PACKAGES}
+    versions["python"] = platform.python_version()
+    if as_json:
+        write_json(versions)
+        return
+    width = max(map(len, versions))
+    for name, number in versions.items():
+        write(f"{name:<{width}}  {number or 'not installed'}")
