@@ -100,3 +100,17 @@ class GenerationResult:
     error_code: str | None = None
     error: str | None = None
     new_tokens: tuple[TokenRecord, ...] = field(default=())  # events that were not flushed yet
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyRecord:
+    """What a request with an Idempotency-Key led to."""
+
+    owner: str
+    key: str
+    body_hash: str
+    conversation_id: str
+    user_message_id: str
+    message_id: str  # the assistant's
+    generation_id: str
+    created_at: datetime

@@ -1,0 +1,26 @@
+"""One transaction's view of the store."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gpt2svc.persistence.conversations import ConversationRepository
+from gpt2svc.persistence.generations import GenerationRepository
+from gpt2svc.persistence.idempotency_keys import IdempotencyKeyRepository
+from gpt2svc.persistence.ids import IdGenerator
+from gpt2svc.persistence.messages import MessageRepository
+
+
+class UnitOfWork:
+    """The repositories of one transaction: all of them see, and change, the same snapshot.
+
+    Comes from `Database.read()` or is handed to the function given to `Database.write()`; use it only there, from one
+    task, and await nothing but its repositories: a write transaction that waits for anything else stops every writer.
+    """
+
+    def __init__(self, connection: AsyncConnection, clock: Callable[[], datetime], ids: IdGenerator) -> None:
+        self.conversations = ConversationRepository(connection, clock, ids)
+        self.messages = MessageRepository(connection, clock, ids)
+        self.generations = GenerationRepository(connection, clock, ids)
+        self.idempotency_keys = IdempotencyKeyRepository(connection, clock)
