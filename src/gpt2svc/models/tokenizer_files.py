@@ -1,0 +1,163 @@
+"""Vocabulary: a model folder's tokenizer files, read and checked. Imports the `tokenizers` library when it is called."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from gpt2svc.errors import ModelFormatError
+from gpt2svc.models.json_file import parse_json_object, read_bytes
+from gpt2svc.models.special_tokens import SpecialTokens
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer as Backend
+
+TOKENIZER_NAME: Final = "tokenizer.json"
+VOCAB_NAME: Final = "vocab.json"
+MERGES_NAME: Final = "merges.txt"
+
+_END_OF_TEXT: Final = "<|endoftext|>"  # GPT-2's own, where the files name no other
+_MAX_BYTES: Final = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """A byte-level BPE. `token_bytes` maps each id to the bytes that it stands for, special tokens to none."""
+
+    backend: "Backend"
+    token_bytes: Mapping[int, bytes]
+    size: int  # largest id + 1
+    max_encodable_id: int
+    bos_token_id: int | None
+    eos_token_id: int | None
+
+
+def read_vocabulary(folder: Path) -> Vocabulary:
+    """Of the model in `folder`. Raises ModelFormatError, which says what to do, for missing or broken files."""
+    special = SpecialTokens.from_folder(folder)
+    if (folder / TOKENIZER_NAME).is_file():
+        backend = _from_tokenizer_json(folder / TOKENIZER_NAME)
+    elif (folder / VOCAB_NAME).is_file() and (folder / MERGES_NAME).is_file():
+        backend = _from_vocab_and_merges(folder, special)
+    else:
+        raise ModelFormatError(
+            f"{folder} has no tokenizer: put {TOKENIZER_NAME}, or {VOCAB_NAME} and {MERGES_NAME}, beside the weights. "
+            "For a fine-tune of GPT-2 these are the files of the model that it was made from.",
+            field=TOKENIZER_NAME,
+        )
+    bos_token = special.bos_token or _END_OF_TEXT
+    eos_token = special.eos_token or _END_OF_TEXT
+    _mark_special(backend, (bos_token, eos_token, *special.special))
+
+    # No special token may come out of a user's text, whatever that spells.
+    backend.encode_special_tokens = True
+    backend.no_truncation()
+    backend.no_padding()
+
+    added = backend.get_added_tokens_decoder()
+    special_ids = {token_id for token_id, token in added.items() if token.special}
+    byte_of = _byte_alphabet()
+    token_bytes: dict[int, bytes] = {}
+    for token, token_id in backend.get_vocab(with_added_tokens=True).items():
+        if token_id in special_ids:
+            token_bytes[token_id] = b""
+        elif token_id not in added and all(character in byte_of for character in token):
+            token_bytes[token_id] = bytes([byte_of[character] for character in token])
+        else:
+            token_bytes[token_id] = token.encode("utf-8")
+    encodable = token_bytes.keys() - special_ids
+    if not encodable:
+        raise ModelFormatError(f"The tokenizer in {folder} has an empty vocabulary.", field=TOKENIZER_NAME)
+    return Vocabulary(
+        backend=backend,
+        token_bytes=token_bytes,
+        size=max(token_bytes) + 1,
+        max_encodable_id=max(encodable),
+        bos_token_id=backend.token_to_id(bos_token),
+        eos_token_id=backend.token_to_id(eos_token),
+    )
+
+
+def _byte_alphabet() -> dict[str, int]:
+    """GPT-2's printable stand-in for each byte: itself where it is visible Latin-1, else U+0100 and up, in order."""
+    visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    hidden = sorted(set(range(256)) - set(visible))
+    return {chr(byte): byte for byte in visible} | {chr(0x100 + i): byte for i, byte in enumerate(hidden)}
+
+
+def _mark_special(backend: "Backend", spellings: Iterable[str]) -> None:
+    """Make those that the vocabulary has special, so that `encode` never returns them."""
+    from tokenizers import AddedToken
+
+    known = [spelling for spelling in spellings if backend.token_to_id(spelling) is not None]
+    backend.add_special_tokens([AddedToken(spelling, special=True, normalized=False) for spelling in known])
+
+
+def _from_tokenizer_json(path: Path) -> "Backend":
+    from tokenizers import Tokenizer as Backend
+
+    content = read_bytes(path, max_bytes=_MAX_BYTES)
+    described = parse_json_object(content, source=path.name)
+    model = described.get("model")
+    kind = model.get("type", "BPE") if isinstance(model, dict) else None
+    if kind != "BPE" or not _has_byte_level(described.get("pre_tokenizer")):
+        raise ModelFormatError(
+            f"{path.name} is not a byte-level BPE, GPT-2's kind of tokenizer (its model is {str(kind)[:40]!r}); "
+            "other kinds are not supported.",
+            field=path.name,
+        )
+    try:
+        backend = Backend.from_str(content.decode("utf-8"))
+    except Exception as error:  # the library raises the bare class
+        raise ModelFormatError(f"{path.name} can't be loaded: {str(error)[:200]}.", field=path.name) from error
+    backend.model.dropout = None  # a setting for training, which would make encoding random
+    return backend
+
+
+def _has_byte_level(pre_tokenizer: Any) -> bool:
+    if not isinstance(pre_tokenizer, dict):
+        return False
+    inner = pre_tokenizer.get("pretokenizers")
+    return pre_tokenizer.get("type") == "ByteLevel" or (isinstance(inner, list) and any(map(_has_byte_level, inner)))
+
+
+def _from_vocab_and_merges(folder: Path, special: SpecialTokens) -> "Backend":
+    from tokenizers import AddedToken, decoders, models, pre_tokenizers
+    from tokenizers import Tokenizer as Backend
+
+    vocab = parse_json_object(read_bytes(folder / VOCAB_NAME, max_bytes=_MAX_BYTES), source=VOCAB_NAME)
+    merges = _read_merges(folder / MERGES_NAME)
+    try:
+        backend = Backend(models.BPE(vocab=vocab, merges=merges))
+    except Exception as error:  # the library raises the bare class
+        raise ModelFormatError(
+            f"{VOCAB_NAME} and {MERGES_NAME} don't fit together: {str(error)[:200]}.", field=VOCAB_NAME
+        ) from error
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=special.add_prefix_space)
+    backend.decoder = decoders.ByteLevel()
+    for token_id, spelling in special.added:
+        if backend.token_to_id(spelling) is None:
+            backend.add_tokens([AddedToken(spelling, normalized=False)])
+        if backend.token_to_id(spelling) != token_id:
+            raise ModelFormatError(
+                f"The added token {spelling[:40]!r} can't have the id {token_id}: {VOCAB_NAME} has another length.",
+                field=VOCAB_NAME,
+            )
+    return backend
+
+
+def _read_merges(path: Path) -> list[tuple[str, str]]:
+    try:
+        lines = read_bytes(path, max_bytes=_MAX_BYTES).decode("utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise ModelFormatError(f"{path.name} is not UTF-8 text.", field=path.name) from error
+    merges: list[tuple[str, str]] = []
+    for number, line in enumerate(lines, start=1):
+        line = line.rstrip("\r")
+        if not line or (number == 1 and line.startswith("#version")):
+            continue
+        left, _, right = line.partition(" ")
+        if not left or not right or " " in right:
+            raise ModelFormatError(f"{path.name}, line {number}: two symbols are expected.", field=path.name)
+        merges.append((left, right))
+    return merges
