@@ -10,6 +10,7 @@ TORCH_INDEX ?=
 IMAGE  ?= gpt2svc
 BASE   ?= python:3.11-slim-bookworm
 
+comma := ,
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt \
        $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
@@ -42,8 +43,9 @@ starter: $(VENV)/.installed ## Train the bundled model again: make starter CORPU
 	@test -n "$(CORPUS)" || { echo "Say where the corpus is: make starter CORPUS=folder"; exit 2; }
 	$(BIN)/gpt2svc train --corpus $(CORPUS) --out build/starter
 
-image: ## Build the Docker image (BASE=another Python base, TORCH_INDEX=a CPU-only torch index)
-	docker build --tag $(IMAGE) --build-arg BASE=$(BASE) --build-arg TORCH_INDEX=$(TORCH_INDEX) .
+image: ## Build the Docker image (BASE=another Python base, TORCH_INDEX=, PIP_CONF=a pip.conf to lend)
+	DOCKER_BUILDKIT=1 docker build --tag $(IMAGE) --build-arg BASE=$(BASE) --build-arg TORCH_INDEX=$(TORCH_INDEX) \
+	  $(if $(PIP_CONF),--secret id=pip_conf$(comma)src=$(PIP_CONF)) .
 
 clean: ## Remove the virtual environment, caches and build results; your data stays
 	rm -rf $(VENV) build dist bench-results .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
