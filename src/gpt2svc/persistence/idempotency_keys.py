@@ -4,21 +4,32 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import ColumnElement, delete, exists, insert, select
 
+from gpt2svc.errors import IdempotencyMismatchError, NotFoundError
+from gpt2svc.persistence.connection import Connection
 from gpt2svc.persistence.records import IdempotencyRecord
+from gpt2svc.persistence.stored_text import check_text
+from gpt2svc.persistence.tables import ConversationRow, IdempotencyKeyRow
 
 KEY_LIFETIME: Final = timedelta(hours=24)
 
+_COLUMNS: Final = tuple(IdempotencyKeyRow.__table__.c)
+
 
 class IdempotencyKeyRepository:
-    def __init__(self, connection: AsyncConnection, clock: Callable[[], datetime]) -> None:
+    def __init__(self, connection: Connection, clock: Callable[[], datetime]) -> None:
         self._connection = connection
         self._clock = clock
 
     async def get(self, owner: str, key: str) -> IdempotencyRecord | None:
         """None when the key is unknown or older than KEY_LIFETIME."""
-        raise NotImplementedError
+        check_text("Idempotency-Key", key)
+        statement = select(*_COLUMNS).where(
+            *_is(owner, key), IdempotencyKeyRow.created_at > self._clock() - KEY_LIFETIME
+        )
+        row = (await self._connection.execute(statement)).mappings().one_or_none()
+        return None if row is None else IdempotencyRecord(**row)
 
     async def claim(
         self,
@@ -37,8 +48,36 @@ class IdempotencyKeyRepository:
         the one given creates nothing and attaches to that. Raises IdempotencyMismatchError when the key came with
         another body, NotFoundError for the conversation.
         """
-        raise NotImplementedError
+        earlier = await self.get(owner, key)
+        if earlier is not None:
+            if earlier.body_hash != body_hash:
+                raise IdempotencyMismatchError(
+                    f"The Idempotency-Key {key!r} was used before, with another request.", field="Idempotency-Key"
+                )
+            return earlier
+        is_there = exists().where(ConversationRow.id == conversation_id)
+        if not (await self._connection.execute(select(is_there))).scalar_one():
+            raise NotFoundError("conversation", conversation_id)
+        await self._connection.execute(delete(IdempotencyKeyRow).where(*_is(owner, key)))  # an expired one
+        record = IdempotencyRecord(
+            owner=owner,
+            key=key,
+            body_hash=body_hash,
+            conversation_id=conversation_id,
+            user_message_id=user_message_id,
+            message_id=message_id,
+            generation_id=generation_id,
+            created_at=self._clock(),
+        )
+        statement = insert(IdempotencyKeyRow).values({column.name: getattr(record, column.name) for column in _COLUMNS})
+        await self._connection.execute(statement)
+        return record
 
     async def sweep(self) -> int:
         """Delete keys older than KEY_LIFETIME; returns how many."""
-        raise NotImplementedError
+        statement = delete(IdempotencyKeyRow).where(IdempotencyKeyRow.created_at <= self._clock() - KEY_LIFETIME)
+        return (await self._connection.execute(statement)).rowcount
+
+
+def _is(owner: str, key: str) -> tuple[ColumnElement[bool], ...]:
+    return IdempotencyKeyRow.owner == owner, IdempotencyKeyRow.key == key

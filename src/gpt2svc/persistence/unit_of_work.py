@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
+from gpt2svc.persistence.connection import Connection
 from gpt2svc.persistence.conversations import ConversationRepository
 from gpt2svc.persistence.generations import GenerationRepository
 from gpt2svc.persistence.idempotency_keys import IdempotencyKeyRepository
@@ -19,7 +18,7 @@ class UnitOfWork:
     task, and await nothing but its repositories: a write transaction that waits for anything else stops every writer.
     """
 
-    def __init__(self, connection: AsyncConnection, clock: Callable[[], datetime], ids: IdGenerator) -> None:
+    def __init__(self, connection: Connection, clock: Callable[[], datetime], ids: IdGenerator) -> None:
         self.conversations = ConversationRepository(connection, clock, ids)
         self.messages = MessageRepository(connection, clock, ids)
         self.generations = GenerationRepository(connection, clock, ids)
