@@ -1,4 +1,4 @@
-"""Vocabulary: a model folder's tokenizer files, read and checked. Imports the `tokenizers` library when it is called."""
+"""Vocabulary: a model folder's tokenizer files, read and checked. Imports `tokenizers` when it is called."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

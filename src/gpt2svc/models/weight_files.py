@@ -10,11 +10,11 @@ from gpt2svc.models.safetensors_header import HOW_TO_CONVERT
 
 WEIGHTS_NAME: Final = "model.safetensors"
 INDEX_NAME: Final = "model.safetensors.index.json"
+PICKLE_SUFFIXES: Final = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})
 
 _SHARD_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}\.safetensors")
 _MAX_INDEX_BYTES: Final = 16 << 20
 _MAX_SHARDS: Final = 1000
-_PICKLE_SUFFIXES: Final = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})
 
 
 def find_weight_files(folder: Path) -> tuple[Path, ...]:
@@ -67,7 +67,7 @@ def _check_inside(folder: Path, file: Path) -> None:
 
 
 def _no_weights(folder: Path) -> Exception:
-    pickles = sorted(file.name for file in folder.iterdir() if file.suffix.lower() in _PICKLE_SUFFIXES)
+    pickles = sorted(file.name for file in folder.iterdir() if file.suffix.lower() in PICKLE_SUFFIXES)
     if pickles:
         return UnsafeModelError(
             f"{folder} has only pickle weights ({', '.join(pickles[:3])}). {HOW_TO_CONVERT}", field=pickles[0]
