@@ -111,9 +111,9 @@ class HubClient:
         if self._is_offline:
             raise ModelDownloadError(f"HF_HUB_OFFLINE is set, so {name} is not downloaded. {OFFLINE_HINT}")
         try:
-            self._models_dir.mkdir(parents=True, exist_ok=True)
             with HubSession(self._endpoint, self._token) as session:
                 listing = HubListing.fetch(session, hub_name)
+                self._models_dir.mkdir(parents=True, exist_ok=True)
                 with FileLock(self._store.lock_file(hub_name)):
                     if not self._store.snapshot_dir(hub_name, listing.commit).is_dir():
                         self._download(session, hub_name, listing, on_progress or _ignore)
