@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gpt2svc.errors import StorageError
 from gpt2svc.persistence.connection import Connection, uncancelled
+from gpt2svc.persistence.file_errors import file_errors
 from gpt2svc.persistence.ids import IdGenerator
 from gpt2svc.persistence.migration_scripts import MigrationScripts
 from gpt2svc.persistence.process_lock import ProcessLock
@@ -101,10 +102,8 @@ class Database:
         """
         if self.is_open:
             raise StorageError(f"{self.path} is open already.")
-        try:
+        with file_errors("create the data folder", self.path.parent):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StorageError(f"Can't create the data folder {self.path.parent}: {error.strerror}.") from error
         await self._process_lock.acquire(self._lock_timeout_s)
         try:
             scripts = self._scripts if self._scripts is not None else MigrationScripts.bundled()
@@ -135,13 +134,14 @@ class Database:
                 raise self._closed_error()
             with storage_errors(self.path):
                 connection = readers.connect()
-                await uncancelled(_started(connection))
                 self._reading.add(connection)
                 try:
+                    await uncancelled(_started(connection))
                     yield self._unit_of_work(connection)
                 finally:
+                    if connection.sync_connection is not None:
+                        await uncancelled(connection.close())
                     self._reading.discard(connection)
-                    await uncancelled(connection.close())
 
     async def write(self, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
         """Run `work` in the one write transaction and return its result once it is committed.

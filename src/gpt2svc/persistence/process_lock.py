@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from gpt2svc.errors import StorageError
+from gpt2svc.persistence.file_errors import file_errors
 
 _POLL_INTERVAL_S: Final = 0.05
 
@@ -25,24 +26,19 @@ class ProcessLock:
 
     async def acquire(self, timeout_s: float) -> None:
         """Raises StorageError when another holder (whose pid it names) keeps it for `timeout_s` seconds."""
-        try:
+        with file_errors("use the lock file", self.path):
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise StorageError(f"Can't open the lock file {self.path}: {error.strerror}.") from error
-        try:
-            deadline = time.monotonic() + timeout_s
-            while not _is_locked_now(descriptor, self.path):
-                if time.monotonic() >= deadline:
-                    raise _in_use(self.path, descriptor)  # noqa: TRY301 (closes the file below)
-                await asyncio.sleep(_POLL_INTERVAL_S)
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        except OSError as error:
-            os.close(descriptor)
-            raise StorageError(f"Can't write the lock file {self.path}: {error.strerror}.") from error
-        except BaseException:
-            os.close(descriptor)
-            raise
+            try:
+                deadline = time.monotonic() + timeout_s
+                while not _is_locked_now(descriptor, self.path):
+                    if time.monotonic() >= deadline:
+                        raise _in_use(self.path, descriptor)  # noqa: TRY301 (closes the file below)
+                    await asyncio.sleep(_POLL_INTERVAL_S)
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            except BaseException:
+                os.close(descriptor)
+                raise
         self._descriptor = descriptor
 
     def release(self) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from gpt2svc.errors import ForeignDatabaseError, SchemaTooNewError, StorageError
+from gpt2svc.persistence.file_errors import file_errors
 from gpt2svc.persistence.migration_scripts import MigrationScripts
 from gpt2svc.persistence.sqlite import BUSY_TIMEOUT_S, create_migrator, storage_errors
 
@@ -54,6 +55,7 @@ def upgrade_schema(path: Path, scripts: MigrationScripts) -> SchemaUpgrade:
         _check_known(revision, scripts, path)
     _check_writable(path)
     backup = None if revision is None else _back_up(path, revision)
+    _create_private(path)
     with storage_errors(path):
         _enter_wal_mode(path)
         engine = create_migrator(path)
@@ -120,15 +122,13 @@ def _revision(execute: Any, path: Path) -> str | None:
 
 
 def _check_file(path: Path) -> None:
-    try:
+    with file_errors("read", path):
         if not path.exists():
             return
         if not path.is_file():
             raise StorageError(f"{path} is not a file.")
         with path.open("rb") as file:
             head = file.read(len(_MAGIC))
-    except OSError as error:
-        raise StorageError(f"{path} can't be read: {error.strerror}.") from error
     if head and head != _MAGIC:
         raise StorageError(f"{path} is not a database.")
 
@@ -165,20 +165,25 @@ def _back_up(path: Path, revision: str) -> Path:
     """A consistent copy beside `path`, on the disk before this returns."""
     now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
     backup = path.with_name(f"{path.name}.{now}.{revision}.backup")
-    unfinished = backup.with_suffix(".unfinished")
-    try:
-        with (
-            storage_errors(unfinished),
-            closing(_connect(path)) as source,
-            closing(sqlite3.connect(unfinished)) as target,
-        ):
-            source.backup(target)
-        unfinished.rename(backup)
-        _sync_folder(path.parent)
-    except BaseException:
-        unfinished.unlink(missing_ok=True)
-        raise
+    unfinished = path.with_name(f"{path.name}.unfinished-backup")
+    with file_errors("back up", path), storage_errors(unfinished):
+        try:
+            unfinished.unlink(missing_ok=True)  # of a process that was killed
+            _create_private(unfinished)
+            with closing(_connect(path)) as source, closing(sqlite3.connect(unfinished)) as target:
+                source.backup(target)
+            unfinished.rename(backup)
+            _sync_folder(path.parent)
+        except BaseException:
+            unfinished.unlink(missing_ok=True)
+            raise
     return backup
+
+
+def _create_private(path: Path) -> None:
+    """Conversations are nobody else's business; SQLite gives the files beside it the same permissions."""
+    with file_errors("create", path):
+        path.touch(mode=0o600)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,0 +1,76 @@
+"""`gpt2svc db`: the database's schema, for who wants to look at it or bring it up to date before a start."""
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from gpt2svc.cli.output import write, write_json
+
+if TYPE_CHECKING:
+    from gpt2svc.persistence.schema import SchemaUpgrade
+
+db_app = typer.Typer(no_args_is_help=True, help="Show the database's schema revision, or migrate it.")
+
+_DATA_DIR = typer.Option(None, "--data-dir", help="Folder of the database; else as configured.", show_default=False)
+_AS_JSON = typer.Option(False, "--json", help="Print one JSON object.")
+
+
+@db_app.command()
+def upgrade(data_dir: Path | None = _DATA_DIR, as_json: bool = _AS_JSON) -> None:
+    """Create the database, or bring its schema to this release's; `serve` does the same when it starts.
+
+    An existing file is first copied beside itself. Stop the service before.
+    """
+    path = _database_path(data_dir)
+    done = asyncio.run(_upgrade(path))
+    if as_json:
+        write_json(
+            {
+                "database": str(path),
+                "from_revision": done.from_revision,
+                "revision": done.to_revision,
+                "backup": None if done.backup is None else str(done.backup),
+            }
+        )
+    elif done.from_revision == done.to_revision:
+        write(f"{path} is up to date: {done.to_revision}")
+    elif done.from_revision is None:
+        write(f"Created {path}: {done.to_revision}")
+    else:
+        write(f"Migrated {path}: {done.from_revision} to {done.to_revision}")
+        write(f"As it was before: {done.backup}")
+
+
+@db_app.command()
+def current(data_dir: Path | None = _DATA_DIR, as_json: bool = _AS_JSON) -> None:
+    """Show the schema revision of the database, and whether it is this release's. Changes nothing."""
+    from gpt2svc.persistence.migration_scripts import HEAD_REVISION
+    from gpt2svc.persistence.schema import read_revision
+
+    path = _database_path(data_dir)
+    revision = read_revision(path)
+    is_current = revision == HEAD_REVISION
+    if as_json:
+        write_json({"database": str(path), "revision": revision, "head": HEAD_REVISION, "is_current": is_current})
+    elif revision is None:
+        write(f"{path} does not exist yet; `gpt2svc serve` or `gpt2svc db upgrade` creates it.")
+    else:
+        write(f"{path}: {revision}" + (" (up to date)" if is_current else f" (this release's is {HEAD_REVISION})"))
+
+
+def _database_path(data_dir: Path | None) -> Path:
+    from gpt2svc.config import load_settings
+
+    return load_settings(data_dir=data_dir).database_path
+
+
+async def _upgrade(path: Path) -> "SchemaUpgrade":
+    from gpt2svc.persistence.database import Database
+
+    database = Database(path)
+    try:
+        return await database.open()
+    finally:
+        await database.close()
