@@ -1,0 +1,194 @@
+"""WorkerClient: the EngineClient whose engine is a supervised process of its own. Torch-free."""
+
+import asyncio
+import logging
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from typing import Final
+
+from gpt2svc.engine.types import EngineRequest, TokenOutput
+from gpt2svc.errors import InvalidInputError, ModelError, UnavailableError
+from gpt2svc.models.catalogue import ModelCatalogue
+from gpt2svc.models.folder import ModelFolder
+from gpt2svc.models.tokenizer import Tokenizer
+from gpt2svc.worker.messages import Abort
+from gpt2svc.worker.options import WorkerOptions
+from gpt2svc.worker.policy import RestartPolicy
+from gpt2svc.worker.protocol import EngineState
+from gpt2svc.worker.request_table import RequestTable
+from gpt2svc.worker.supervisor import WorkerSupervisor
+
+logger = logging.getLogger(__name__)
+
+# NOTE: -P keeps the current folder off the module path: a file there named torch.py would otherwise run.
+WORKER_COMMAND: Final = (sys.executable, "-P", "-m", "gpt2svc.worker.process")
+
+
+class WorkerClient:
+    """Implements EngineClient. `start` it inside a running event loop; whoever starts it must `aclose` it.
+
+    The tokenizer is read here, in a thread, as soon as the model's folder is on this machine, so that requests are
+    accepted while the worker still loads the weights.
+    """
+
+    def __init__(
+        self,
+        options: WorkerOptions,
+        catalogue: ModelCatalogue,
+        *,
+        policy: RestartPolicy | None = None,
+        command: Sequence[str] = WORKER_COMMAND,
+    ) -> None:
+        self.last_used = time.monotonic()  # seconds
+        self._options = options
+        self._catalogue = catalogue
+        self._policy = policy or RestartPolicy()
+        self._requests = RequestTable()
+        self._supervisor = WorkerSupervisor(
+            options,
+            self._requests,
+            policy=self._policy,
+            command=command,
+            on_located=self._read_folder,
+        )
+        self._folder: ModelFolder | None = None
+        self._tokenizer: Tokenizer | None = None
+        self._is_closed = False
+        self._supervision: asyncio.Task[None] | None = None
+        self._reading: asyncio.Task[None] | None = None
+
+    # EngineClient
+
+    @property
+    def state(self) -> EngineState:
+        return replace(self._supervisor.state, status="stopped") if self._is_closed else self._supervisor.state
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        if self._tokenizer is None:
+            raise self._unavailable()
+        return self._tokenizer
+
+    @property
+    def n_positions(self) -> int:
+        return self._known_folder().config.n_positions
+
+    @property
+    def revision(self) -> str:
+        return self._known_folder().revision
+
+    async def submit(self, request: EngineRequest) -> AsyncIterator[TokenOutput]:
+        if self._is_closed or self.state.status == "failed":
+            raise self._unavailable()
+        stream = self._requests.add(request)
+        self._supervisor.send_waiting()
+        try:
+            while True:
+                output = await stream.get()
+                yield output
+                if output.finish_reason is not None:
+                    return
+        finally:
+            self.last_used = time.monotonic()
+            if self._requests.leave(request.request_id):
+                self._supervisor.send(Abort(request.request_id))
+
+    def abort(self, request_id: str) -> None:
+        if self._requests.abort(request_id):
+            self._supervisor.send(Abort(request_id))
+
+    # What the pool needs
+
+    @property
+    def num_requests(self) -> int:
+        """Waiting and running."""
+        return len(self._requests)
+
+    @property
+    def pid(self) -> int | None:
+        """Of the worker process, while there is one."""
+        return self._supervisor.pid
+
+    @property
+    def is_over(self) -> bool:
+        """No process is running and none will be started: closed, or failed for good."""
+        return self._is_closed or (self.state.status == "failed" and self._supervisor.retry_after_s is None)
+
+    @property
+    def is_worth_replacing(self) -> bool:
+        """Failed for good, but long enough ago that its cause may have been put right."""
+        return self.is_over and time.monotonic() - self._supervisor.failed_at >= self._policy.min_retry_s
+
+    def start(self, *, after: asyncio.Task[None] | None = None) -> None:
+        """Begin to load, but not before the task `after` is done: that of a model that makes room."""
+        self._supervision = asyncio.create_task(self._supervise(after), name=f"worker:{self._options.model}")
+        self._read_folder()
+
+    async def aclose(self) -> None:
+        """Stop the process and end all requests with UnavailableError. May be called twice."""
+        self._is_closed = True
+        self._requests.fail_all(self._unavailable())
+        tasks = [task for task in (self._supervision, self._reading) if task is not None]
+        for task in tasks:
+            task.cancel()
+        try:
+            if tasks:
+                await asyncio.wait(tasks)
+        except asyncio.CancelledError:
+            self._supervisor.kill()  # no time for a graceful stop
+            raise
+
+    async def _supervise(self, after: asyncio.Task[None] | None) -> None:
+        if after is not None:
+            await asyncio.wait({after})
+        await self._supervisor.run()
+
+    # The model's text side
+
+    def _read_folder(self) -> None:
+        if self._tokenizer is None and not self._is_closed:
+            self._reading = asyncio.create_task(self._read(self._reading), name=f"tokenizer:{self._options.model}")
+
+    async def _read(self, earlier: asyncio.Task[None] | None) -> None:
+        if earlier is not None:
+            await asyncio.wait({earlier})
+        try:
+            folder = await asyncio.to_thread(
+                self._catalogue.resolve, self._options.model, allow_folder=self._options.allow_folder
+            )
+            if folder is None:
+                return  # the worker downloads it, and says when it is there
+            tokenizer = await asyncio.to_thread(folder.load_tokenizer)
+        except (ModelError, InvalidInputError) as error:
+            self._give_up(error.message)
+        except Exception as error:
+            logger.exception("Reading the folder of model %s failed", self._options.model)
+            self._give_up(f"Its folder can't be read: {error!r}.")
+        else:
+            self._folder, self._tokenizer = folder, tokenizer
+
+    def _give_up(self, reason: str) -> None:
+        """The worker may well load the weights, but without its text side the model is of no use."""
+        self._supervisor.give_up(reason)
+        if self._supervision is not None:
+            self._supervision.cancel()
+
+    def _known_folder(self) -> ModelFolder:
+        if self._folder is None:
+            raise self._unavailable()
+        return self._folder
+
+    def _unavailable(self) -> UnavailableError:
+        state = self.state
+        if state.status == "failed":
+            return UnavailableError(
+                f"The model {state.model!r} can't be used: {state.error}", retry_after_s=self._supervisor.retry_after_s
+            )
+        if state.status == "stopped":
+            return UnavailableError(f"The model {state.model!r} is not loaded any more.", retry_after_s=1.0)
+        progress = f": {state.stage}" if state.stage else ""
+        if state.percent is not None:
+            progress += f" ({state.percent:.0f}%)"
+        return UnavailableError(f"The model {state.model!r} is not ready yet{progress}.", retry_after_s=1.0)
