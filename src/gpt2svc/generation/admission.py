@@ -15,7 +15,7 @@ MAX_RETRY_AFTER_S = 120.0
 
 
 class Permit:
-    """A place in admission, worth `num_tokens` (prompt and longest possible reply). Release it however the work ends."""
+    """A place, worth `num_tokens` (prompt and longest possible reply): to be released however the work ends."""
 
     def __init__(self, admission: "Admission", num_tokens: int) -> None:
         self.num_tokens = num_tokens

@@ -1,0 +1,30 @@
+"""Token ids to text, one token at a time.
+
+Byte-level BPE splits characters between tokens. A token's delta holds the characters that it completes; the bytes of an
+unfinished one wait for the next token, and what is still unfinished at the end becomes U+FFFD, so that the deltas
+together are exactly the decoded whole.
+"""
+
+import codecs
+
+from gpt2svc.models.tokenizer import Tokenizer
+
+
+class Detokenizer:
+    """Of one sequence: `push` each id in order, then `finish`."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    @property
+    def is_mid_character(self) -> bool:
+        """Whether the last token ended inside a character."""
+        return bool(self._decoder.getstate()[0])
+
+    def push(self, token_id: int) -> str:
+        return self._decoder.decode(self._tokenizer.token_bytes(token_id))
+
+    def finish(self) -> str:
+        """The replacement character for an unfinished one, else nothing."""
+        return self._decoder.decode(b"", final=True)
