@@ -1,0 +1,77 @@
+"""Keeps web pages of other origins away, also where they reach us by a name of their own (DNS rebinding).
+
+A service on loopback has no key: what guards it from the pages in its user's browser is that each request must name a
+host that is ours, and that a request which a page sent must come from a page of ours.
+"""
+
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gpt2svc.api.errors import ApiError
+
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class TrustedOriginMiddleware:
+    """`hosts`: the names that `Host` may hold besides loopback's; None lets any name in (a key guards instead).
+
+    `Origin` must name the same host and port as `Host`, or, where a proxy rewrites `Host`, one of `hosts`.
+    """
+
+    def __init__(self, app: ASGIApp, *, hosts: Iterable[str] | None) -> None:
+        self._app = app
+        self._hosts = None if hosts is None else LOOPBACK_NAMES | {_bare(host) for host in hosts}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            refusal = self._refusal(scope["method"], Headers(scope=scope))
+            if refusal is not None:
+                await refusal.response()(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _refusal(self, method: str, headers: Headers) -> ApiError | None:
+        host = _netloc(f"//{headers.get('host', '')}", "http")
+        if host is None or (self._hosts is not None and host[0] not in self._hosts):
+            return ApiError(
+                421,
+                "This service does not answer to that host name. Add it to the setting allowed_hosts "
+                "(GPT2SVC_ALLOWED_HOSTS) if it should.",
+                "host_not_allowed",
+                param="Host",
+            )
+        origin = headers.get("origin")
+        if origin is not None and not self._is_own_origin(origin, headers["host"]):
+            return ApiError(403, "Requests from pages of another origin are refused.", "origin_refused", param="Origin")
+        if origin is None and method not in _SAFE_METHODS and headers.get("sec-fetch-site") == "cross-site":
+            return ApiError(403, "Requests from pages of another site are refused.", "origin_refused", param="Origin")
+        return None
+
+    def _is_own_origin(self, origin: str, host: str) -> bool:
+        scheme = urlsplit(origin).scheme if origin.isascii() else ""
+        named = _netloc(origin, scheme)
+        if scheme not in ("http", "https") or named is None:
+            return False  # "null" too: a sandboxed frame or a local file
+        # A proxy that ends TLS hands on the name without a port: the default one is then that of the page's scheme.
+        is_same = named == _netloc(f"//{host}", scheme)
+        return is_same or (self._hosts is not None and named[0] in self._hosts - LOOPBACK_NAMES)
+
+
+def _netloc(url: str, scheme: str) -> tuple[str, int] | None:
+    """Host and port, exactly parsed: prefixes and suffixes of a name mean nothing. None for what is no such pair."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return None
+    if not host or parts.username is not None or parts.path not in ("", "/") or parts.query or parts.fragment:
+        return None
+    return _bare(host), port if port is not None else {"https": 443}.get(scheme, 80)
+
+
+def _bare(host: str) -> str:
+    return host.strip("[]").rstrip(".").lower()

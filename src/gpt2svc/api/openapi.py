@@ -1,0 +1,74 @@
+"""The OpenAPI description: FastAPI's, with what it can't know by itself."""
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic.json_schema import models_json_schema
+
+from gpt2svc.api.schemas.events import EVENT_SCHEMAS
+
+DESCRIPTION = """\
+Conversations with GPT-2 models. Create a conversation, post a message, and the reply streams back token by token over
+server-sent events, or comes whole as JSON. Conversations, settings and replies are stored; a reply is written to its
+end whether anybody watches or not, and a stream that was cut goes on where it stopped.
+
+**First steps**
+
+    curl -s -X POST -H 'Content-Type: application/json' -d '{}' http://127.0.0.1:8000/api/conversations
+    curl -N -H 'Accept: text/event-stream' -H 'Content-Type: application/json' \\
+         -d '{"content": "Hello! Who are you?"}' http://127.0.0.1:8000/api/conversations/{id}/messages
+
+**Events of a reply**
+
+| event | id | data |
+| --- | --- | --- |
+| `queued` | none | `QueuedEvent`: the ids, and how many replies wait before it |
+| `started` | none | `StartedEvent`: prompt tokens, seed, settings, messages that did not fit |
+| `token` | 1, 2, 3, … | `TokenEvent`: a piece of text; all of them joined are the reply |
+| `done` | last + 1 | `DoneEvent`: completed or cancelled; usage and timings |
+| `error` | last + 1 | `ErrorEvent`: interrupted or failed; why, and how many tokens are kept |
+
+After a lost connection ask `GET /api/generations/{id}/events` with the last id you saw, as the header `Last-Event-ID`
+or as `?starting_after=`. Lines that begin with a colon are comments that keep the connection open.
+
+**Errors** all have one form: `{"error": {"message", "type", "param", "code"}}`. Every response carries
+`x-request-id`, which the service's log names too. After 429 and 503 wait as long as `Retry-After` says.
+"""
+
+TAGS = [
+    {"name": "conversations", "description": "Each has a title, a model and sampling settings of its own."},
+    {"name": "messages", "description": "Say something, get a reply, read what was said."},
+    {"name": "generations", "description": "A reply in the making or made: watch it, take it up again, stop it."},
+    {"name": "models", "description": "What is loaded, and how far."},
+    {"name": "health", "description": "For probes and for people."},
+]
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """The whole document; made once for an app, whose routes don't change."""
+    if app.openapi_schema is None:
+        app.openapi_schema = _build(app)
+    return app.openapi_schema
+
+
+def _build(app: FastAPI) -> dict[str, Any]:
+    document = get_openapi(
+        title="gpt2svc",
+        version=app.version,
+        description=DESCRIPTION,
+        tags=TAGS,
+        routes=app.routes,
+        license_info={"name": "MIT", "identifier": "MIT"},
+    )
+    components = document["components"]
+    _, events = models_json_schema(
+        [(schema, "serialization") for schema in EVENT_SCHEMAS], ref_template="#/components/schemas/{model}"
+    )
+    components["schemas"] = {**events["$defs"], **components["schemas"]}
+    components["securitySchemes"] = {
+        "bearer": {"type": "http", "scheme": "bearer", "description": "The service's API key, where it has one."},
+        "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    }
+    document["security"] = [{}, {"bearer": []}, {"header": []}]
+    return document

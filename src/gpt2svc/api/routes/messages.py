@@ -1,0 +1,114 @@
+"""/api/conversations/{id}/messages: say something and get the reply, streamed or whole; read what was said."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Header, Query
+from fastapi.openapi.models import Example
+from starlette.responses import JSONResponse, Response
+
+from gpt2svc.api.accept import prefers_event_stream
+from gpt2svc.api.error_docs import BODY, error_responses
+from gpt2svc.api.event_stream import STREAM_DOCS, event_stream
+from gpt2svc.api.schemas.lists import ListOut, MessageQuery
+from gpt2svc.api.schemas.messages import MessageCreate, MessageOut, ReplyOut
+from gpt2svc.api.services import OwnerDep, Services, ServicesDep
+from gpt2svc.chat.text_input import MAX_IDEMPOTENCY_KEY_LENGTH
+
+router = APIRouter(prefix="/api/conversations/{conversation_id}/messages", tags=["messages"])
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        description="Sent again with the same key and body, a request stores nothing and shows the first one's reply. "
+        f"1 to {MAX_IDEMPOTENCY_KEY_LENGTH} printable ASCII characters, kept for a day.",
+    ),
+]
+
+_EXAMPLES = {
+    "whole": Example(summary="A question", value={"content": "Hello! Who are you?"}),
+    "stream": Example(summary="Streamed, in Ukrainian", value={"content": "Привіт! Хто ти?", "stream": True}),
+    "exact": Example(
+        summary="Repeatable, short, with log-probabilities",
+        value={"content": "Hi", "settings": {"seed": 42, "max_new_tokens": 20, "stop": ["\n"], "logprobs": 3}},
+    ),
+}
+
+_POST_DESCRIPTION = """\
+Stores the message and begins the reply, which is then written whether anybody watches or not.
+
+With `Accept: text/event-stream` or `"stream": true` the answer is a stream of server-sent events: `queued`, `started`,
+one `token` for each token, and `done` or `error`. The `token` texts, joined, are the stored reply. A connection that
+was lost is taken up again at `GET /api/generations/{id}/events`.
+
+    curl -N -H 'Accept: text/event-stream' -H 'Content-Type: application/json' \\
+         -d '{"content": "Hello! Who are you?"}' http://127.0.0.1:8000/api/conversations/{id}/messages
+
+Otherwise the answer is the assistant's message once it is whole. Look at its `status`: a reply that was `cancelled`,
+`interrupted` or `failed` is stored and answered like any other.
+"""
+
+
+@router.post(
+    "",
+    status_code=201,
+    summary="Say something, get a reply",
+    description=_POST_DESCRIPTION,
+    response_model=ReplyOut,
+    response_description="The whole reply, as JSON.",
+    responses={
+        200: {
+            "description": "The reply as a stream of events; or, as JSON, a reply that this Idempotency-Key brought "
+            "before (`Idempotent-Replayed: true`).",
+            "model": ReplyOut,
+            "content": {"text/event-stream": STREAM_DOCS},
+        },
+        **error_responses(*BODY, 404, 409, 429, 503, 507),
+    },
+)
+async def post_message(
+    services: ServicesDep,
+    owner: OwnerDep,
+    conversation_id: str,
+    body: Annotated[MessageCreate, Body(openapi_examples=_EXAMPLES)],
+    accept: Annotated[str, Header(include_in_schema=False)] = "",
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    turn = await services.turns.post(
+        conversation_id,
+        owner,
+        body.content,
+        settings=body.settings.given() if body.settings is not None else None,
+        parent_id=body.parent_id,
+        idempotency_key=idempotency_key,
+    )
+    is_stream = body.stream if body.stream is not None else prefers_event_stream(accept)
+    response = (
+        event_stream(services.generations.events(turn.generation_id, owner), services.settings)
+        if is_stream
+        else await _whole_reply(services, owner, turn.generation_id, is_new=not turn.replayed)
+    )
+    response.headers["Location"] = f"/api/generations/{turn.generation_id}"
+    if turn.replayed:
+        response.headers["Idempotent-Replayed"] = "true"
+    return response
+
+
+async def _whole_reply(services: Services, owner: str, generation_id: str, *, is_new: bool) -> Response:
+    generation = await services.generations.result(generation_id, owner)
+    message = await services.conversations.message(generation.conversation_id, generation.message_id, owner)
+    reply = ReplyOut.with_dropped(message, generation.dropped_message_ids)
+    return JSONResponse(reply.model_dump(mode="json"), status_code=201 if is_new else 200)
+
+
+@router.get("", summary="List messages", responses=error_responses(404, 422, 503))
+async def list_messages(
+    services: ServicesDep, owner: OwnerDep, conversation_id: str, query: Annotated[MessageQuery, Query()]
+) -> ListOut[MessageOut]:
+    """Oldest first, with a reply that is still being written as far as it is stored."""
+    page = await services.conversations.messages(conversation_id, owner, limit=query.limit, cursor=query.cursor)
+    return ListOut(
+        data=[MessageOut.of(record) for record in page.items],
+        has_more=page.next_cursor is not None,
+        next_cursor=page.next_cursor,
+    )

@@ -1,0 +1,80 @@
+"""Messages on the wire."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import BaseModel, Field, Strict
+
+from gpt2svc.api.schemas.settings import SettingsIn, SettingsOut
+from gpt2svc.api.schemas.values import FilledText, RequestBody, Text
+from gpt2svc.chat.text_input import MAX_CONTENT_LENGTH
+from gpt2svc.persistence.records import MessageRecord, Role, Status
+
+MAX_ID_LENGTH = 64
+
+
+class MessageCreate(RequestBody):
+    content: FilledText = Field(max_length=MAX_CONTENT_LENGTH, description="What the user says.")
+    settings: SettingsIn | None = Field(None, description="For this reply only, over the conversation's.")
+    parent_id: Annotated[Text, Field(min_length=1, max_length=MAX_ID_LENGTH)] | None = Field(
+        None, description="The message that this one follows; left out, the newest one."
+    )
+    stream: Annotated[bool, Strict()] | None = Field(
+        None, description="True: server-sent events. False: the whole reply as JSON. Left out: as `Accept` says."
+    )
+
+
+class UsageOut(BaseModel):
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    cached_tokens: int = Field(0, description="Prompt tokens that an earlier turn had left in the cache.")
+
+
+class MessageOut(BaseModel):
+    id: str
+    conversation_id: str
+    parent_id: str | None = Field(description="The message that it follows.")
+    role: Role
+    content: str = Field(description="Of a reply in progress: what is stored of it so far.")
+    status: Status
+    generation_id: str | None = Field(description="Of a reply: whose events show it, also while it is being written.")
+    settings: SettingsOut | None = Field(description="Of a reply: exactly what it was made with.")
+    model: str | None
+    model_revision: str | None
+    usage: UsageOut | None
+    finish_reason: str | None = Field(description="`stop`, `length`, `abort` or `error`, once the reply has ended.")
+    error: str | None = Field(description="Why the reply ended early.")
+    created_at: datetime
+
+    @classmethod
+    def of(cls, record: MessageRecord) -> "MessageOut":
+        return cls(
+            id=record.id,
+            conversation_id=record.conversation_id,
+            parent_id=record.parent_id,
+            role=record.role,
+            content=record.content,
+            status=record.status,
+            generation_id=record.generation_id,
+            settings=SettingsOut.of(record.settings) if record.settings is not None else None,
+            model=record.model,
+            model_revision=record.model_revision,
+            usage=UsageOut.model_validate(record.usage) if record.usage is not None else None,
+            finish_reason=record.finish_reason,
+            error=record.error,
+            created_at=record.created_at,
+        )
+
+
+class ReplyOut(MessageOut):
+    """The assistant's message, whole, and what its prompt left out."""
+
+    dropped_message_ids: list[str] = Field(description="Older messages that did not fit into the prompt.")
+
+    @classmethod
+    def with_dropped(cls, record: MessageRecord, dropped_message_ids: Sequence[str]) -> "ReplyOut":
+        message = MessageOut.of(record)
+        fields = {name: getattr(message, name) for name in MessageOut.model_fields}
+        return cls(**fields, dropped_message_ids=list(dropped_message_ids))

@@ -1,0 +1,121 @@
+"""Sampling settings on the wire, built on generation/settings.py: names, limits, defaults and meanings stand there."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, Field
+
+from gpt2svc.api.schemas.values import Number, RequestBody, Text, WholeNumber
+from gpt2svc.generation.settings import (
+    MAX_LOGIT_BIAS,
+    MAX_LOGPROBS,
+    MAX_SEED,
+    MAX_STOP_LENGTH,
+    MAX_STOP_STRINGS,
+    SETTING_SPECS,
+    SamplingSettings,
+)
+
+
+def _setting(name: str) -> Any:
+    """The field of a setting that is a number. Left out, the setting stays as it is; null puts its default back."""
+    spec = SETTING_SPECS[name]
+    shown = spec.type(spec.default)
+    return Field(
+        None,
+        ge=spec.type(spec.minimum),
+        le=spec.type(spec.maximum),
+        description=f"{spec.description} Default {shown:g}.",
+        examples=[shown],
+    )
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+StopString = Annotated[Text, Field(min_length=1, max_length=MAX_STOP_LENGTH)]
+StopStrings = Annotated[
+    list[StopString],
+    BeforeValidator(_as_list, json_schema_input_type=StopString | list[StopString]),
+    Field(max_length=MAX_STOP_STRINGS),
+]
+TokenId = Annotated[str, Field(pattern=r"^[0-9]{1,9}$")]
+
+
+class SettingsIn(RequestBody):
+    """Sampling settings, all optional. They lie over the conversation's own, and those over the defaults."""
+
+    temperature: Number | None = _setting("temperature")
+    top_k: WholeNumber | None = _setting("top_k")
+    top_p: Number | None = _setting("top_p")
+    min_p: Number | None = _setting("min_p")
+    typical_p: Number | None = _setting("typical_p")
+    repetition_penalty: Number | None = _setting("repetition_penalty")
+    presence_penalty: Number | None = _setting("presence_penalty")
+    frequency_penalty: Number | None = _setting("frequency_penalty")
+    no_repeat_ngram_size: WholeNumber | None = _setting("no_repeat_ngram_size")
+    max_new_tokens: WholeNumber | None = _setting("max_new_tokens")
+    max_length: WholeNumber | None = Field(
+        None,
+        ge=int(SETTING_SPECS["max_new_tokens"].minimum),
+        le=int(SETTING_SPECS["max_new_tokens"].maximum),
+        description="An alias of `max_new_tokens`; give one of the two.",
+    )
+    min_new_tokens: WholeNumber | None = _setting("min_new_tokens")
+    seed: WholeNumber | None = Field(
+        None,
+        ge=0,
+        le=MAX_SEED,
+        description="The same seed, prompt, settings and model give the same tokens. Null: drawn for each reply, and "
+        "stored with it.",
+        examples=[42],
+    )
+    stop: StopStrings | None = Field(
+        None,
+        description="Strings that end the reply and are no part of it: "
+        f"at most {MAX_STOP_STRINGS}, of 1 to {MAX_STOP_LENGTH} characters each.",
+        examples=[["\n\n"]],
+    )
+    logit_bias: dict[TokenId, Number] | None = Field(
+        None,
+        max_length=MAX_LOGIT_BIAS,
+        description="Token id to a number from -100 to 100, which is added to the token's score.",
+        examples=[{"198": -100.0}],
+    )
+    logprobs: WholeNumber | None = Field(
+        None,
+        ge=0,
+        le=MAX_LOGPROBS,
+        description="Send each token's log-probability, and those of so many of the likeliest tokens.",
+        examples=[3],
+    )
+
+    def given(self) -> dict[str, Any]:
+        """What the request set, null included."""
+        return self.model_dump(exclude_unset=True)
+
+
+class SettingsOut(BaseModel):
+    """Complete sampling settings."""
+
+    temperature: float
+    top_k: int
+    top_p: float
+    min_p: float
+    typical_p: float
+    repetition_penalty: float
+    presence_penalty: float
+    frequency_penalty: float
+    no_repeat_ngram_size: int
+    max_new_tokens: int
+    min_new_tokens: int
+    seed: int | None = Field(description="Of a reply: the seed that it was made with.")
+    stop: list[str]
+    logit_bias: dict[str, float]
+    logprobs: int | None
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> "SettingsOut":
+        """`values` may be partial: a conversation keeps only what was set."""
+        return cls.model_validate({**SamplingSettings().to_mapping(), **values})

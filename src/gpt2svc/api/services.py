@@ -1,0 +1,44 @@
+"""What routes work with: made by the composition root, kept on the app, handed to each route as a dependency."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+
+from gpt2svc.chat.conversations import ConversationService
+from gpt2svc.chat.turns import TurnService
+from gpt2svc.config import Settings
+from gpt2svc.generation.admission import Admission
+from gpt2svc.generation.supervisor import GenerationSupervisor
+from gpt2svc.models.catalogue import ModelCatalogue
+from gpt2svc.persistence.database import Database
+from gpt2svc.worker.protocol import EnginePool
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    settings: Settings
+    database: Database
+    catalogue: ModelCatalogue
+    engines: EnginePool
+    admission: Admission
+    generations: GenerationSupervisor
+    conversations: ConversationService
+    turns: TurnService
+    versions: Mapping[str, str | None]
+    started_at: float = field(default_factory=time.monotonic)
+
+
+async def services_of(request: Request) -> Services:
+    return cast(Services, request.app.state.services)
+
+
+async def owner_of(request: Request) -> str:
+    """Whose conversations the request may see. One key, or none, is one owner; keys of several come here."""
+    return ""
+
+
+ServicesDep = Annotated[Services, Depends(services_of)]
+OwnerDep = Annotated[str, Depends(owner_of)]

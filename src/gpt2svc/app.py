@@ -1,0 +1,140 @@
+"""The composition root: the one place that knows which class stands behind which."""
+
+import platform
+import sqlite3
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+from typing import cast
+
+from fastapi import FastAPI
+from sse_starlette.sse import AppStatus
+from starlette.middleware import Middleware
+
+from gpt2svc.api.errors import install_error_handlers
+from gpt2svc.api.middleware.api_key import ApiKeyMiddleware
+from gpt2svc.api.middleware.json_body import JsonBodyMiddleware
+from gpt2svc.api.middleware.request_id import RequestIdMiddleware
+from gpt2svc.api.middleware.security_headers import SecurityHeadersMiddleware
+from gpt2svc.api.middleware.trusted_origin import TrustedOriginMiddleware
+from gpt2svc.api.routes import conversations, generations, health, messages, pages
+from gpt2svc.api.services import Services
+from gpt2svc.chat.conversations import ConversationService
+from gpt2svc.chat.prompt import PromptBudget
+from gpt2svc.chat.turns import TurnService
+from gpt2svc.config import Settings
+from gpt2svc.engine.config import EngineConfig
+from gpt2svc.generation.admission import Admission
+from gpt2svc.generation.supervisor import GenerationSupervisor
+from gpt2svc.models.catalogue import ModelCatalogue
+from gpt2svc.persistence.database import Database
+from gpt2svc.worker.options import WorkerOptions
+from gpt2svc.worker.pool import WorkerPool
+from gpt2svc.worker.protocol import EnginePool
+
+# Without a key: probes, and pages, which hold nothing but what is in the package. Compared exactly.
+OPEN_PATHS = health.OPEN_PATHS | pages.PATHS
+
+_PACKAGES = ("gpt2svc", "torch", "transformers", "tokenizers", "fastapi", "sqlalchemy")
+
+
+def create_app(settings: Settings, *, engines: EnginePool | None = None) -> FastAPI:
+    """The service as an ASGI app; nothing is opened before its lifespan begins.
+
+    Without `engines` the app owns a pool of worker processes; a given one stays its owner's.
+    """
+    catalogue = ModelCatalogue(settings.models_dir)
+    pool = _worker_pool(settings, catalogue)
+    services = _services(settings, catalogue, pool if engines is None else engines)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        # Its own way to end streams at a signal would cut them while replies still have their time to finish. Here
+        # streams end because their generations end.
+        AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(services.database.close)
+            if engines is None:
+                await stack.enter_async_context(pool)  # begins to load, and goes on beside what follows
+            await services.database.open()
+            stack.push_async_callback(services.generations.stop, settings.drain_s)
+            await services.generations.start()
+            yield
+
+    app = FastAPI(
+        title="gpt2svc",
+        version=services.versions["gpt2svc"] or "0",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,  # it would redirect to whatever host a request names
+        lifespan=lifespan,
+        middleware=_middleware(settings),
+    )
+    app.state.services = services
+    install_error_handlers(app)
+    for resource in (conversations, messages, generations, health, pages):
+        app.include_router(resource.router)
+    return app
+
+
+def services_of_app(app: FastAPI) -> Services:
+    return cast(Services, app.state.services)
+
+
+def _middleware(settings: Settings) -> list[Middleware]:
+    """Outermost first. All of it is plain ASGI: Starlette's BaseHTTPMiddleware breaks streams and context variables."""
+    hosts = (settings.host, *settings.allowed_hosts) if settings.is_loopback else settings.allowed_hosts or None
+    stack = [
+        Middleware(RequestIdMiddleware),
+        Middleware(SecurityHeadersMiddleware),
+        Middleware(TrustedOriginMiddleware, hosts=hosts),
+    ]
+    if settings.api_key is not None:
+        key = settings.api_key.get_secret_value()
+        stack.append(Middleware(ApiKeyMiddleware, api_key=key, open_paths=OPEN_PATHS))
+    stack.append(Middleware(JsonBodyMiddleware, max_bytes=settings.max_body_bytes))
+    return stack
+
+
+def _services(settings: Settings, catalogue: ModelCatalogue, engines: EnginePool) -> Services:
+    database = Database(settings.database_path, synchronous=settings.sqlite_synchronous)
+    admission = Admission(settings.max_num_seqs + settings.max_queued_requests, settings.max_queued_tokens)
+    generations = GenerationSupervisor(database, engines, admission, flush_interval_s=settings.flush_interval_ms / 1000)
+    budget = PromptBudget(max_messages=settings.prompt_max_messages, max_prompt_tokens=settings.prompt_max_tokens)
+    return Services(
+        settings=settings,
+        database=database,
+        catalogue=catalogue,
+        engines=engines,
+        admission=admission,
+        generations=generations,
+        conversations=ConversationService(database, engines, generations),
+        turns=TurnService(database, engines, admission, generations, budget),
+        versions=_versions(),
+    )
+
+
+def _worker_pool(settings: Settings, catalogue: ModelCatalogue) -> WorkerPool:
+    options = WorkerOptions(
+        model=settings.model,
+        models_dir=str(settings.models_dir),
+        hub_endpoint=settings.hub_endpoint,
+        device=settings.device,
+        dtype=settings.dtype,
+        engine=EngineConfig(max_num_seqs=settings.max_num_seqs),
+        log_level=settings.log_level,
+        log_format=settings.log_format,
+    )
+    return WorkerPool(catalogue, options, max_loaded_models=settings.max_loaded_models)
+
+
+def _versions() -> Mapping[str, str | None]:
+    """Read from package metadata: torch itself is not imported in this process."""
+    found: dict[str, str | None] = {"python": platform.python_version(), "sqlite": sqlite3.sqlite_version}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+    return found

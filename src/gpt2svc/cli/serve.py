@@ -1,0 +1,155 @@
+"""`gpt2svc serve`: the service in the foreground, until a signal ends it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gpt2svc.cli.output import message
+
+if TYPE_CHECKING:
+    import socket
+
+    from gpt2svc.config import Settings
+
+CLOSE_TIMEOUT_S = 5  # for connections whose replies have ended: their readers only have to read
+
+
+def serve(
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on; beyond loopback an API key is needed.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes any free one.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help='Default model: "starter", a hub name (openai-community/gpt2) or a folder.')
+    ] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the database and downloaded models.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, mps, cuda or cuda:<number>.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="auto, float32, bfloat16 or float16.")] = None,
+    api_key: Annotated[
+        str | None,
+        typer.Option(help="Key that requests must carry. Others can see flags: GPT2SVC_API_KEY is safer."),
+    ] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+    log_format: Annotated[str | None, typer.Option(help="text or json.")] = None,
+) -> None:
+    """Run the service. Flags win over GPT2SVC_* variables, .env and gpt2svc.toml: see `gpt2svc config show`."""
+    from gpt2svc.config import load_settings
+    from gpt2svc.logs import configure_logging
+
+    settings = load_settings(
+        host=host,
+        port=port,
+        model=model,
+        data_dir=data_dir,
+        device=device,
+        dtype=dtype,
+        api_key=api_key,
+        log_level=log_level,
+        log_format=log_format,
+    )
+    require_key_beyond_loopback(settings)
+    configure_logging(settings.log_level, settings.log_format)
+    listener = listen(settings)
+
+    import asyncio
+
+    with listener:
+        asyncio.run(_run(settings, listener))
+
+
+def require_key_beyond_loopback(settings: "Settings") -> None:
+    """Raises ConfigError where other machines could use the service, and nothing would keep them from it."""
+    from gpt2svc.errors import ConfigError
+
+    if settings.api_key is None and not settings.is_loopback:
+        raise ConfigError(
+            f"host is {settings.host} (from {settings.source_of('host')}), which other machines can reach, and there "
+            "is no API key. Set GPT2SVC_API_KEY (16 characters or more), or leave host at 127.0.0.1.",
+            field="host",
+        )
+
+
+def listen(settings: "Settings") -> "socket.socket":
+    """The socket to serve on, bound but not yet taking connections. Raises ConfigError where it can't be bound."""
+    import errno
+    import socket
+
+    from gpt2svc.errors import ConfigError
+
+    host = settings.host.strip("[]")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, settings.port, type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        raise ConfigError(f"host {settings.host} is no address of this machine: {error}.", field="host") from error
+    listener = socket.socket(family, kind, protocol)
+    try:
+        if hasattr(socket, "SO_REUSEADDR"):
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # connections inherit it: the kernel lets go of readers who are gone
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(2000 * settings.sse_send_timeout_s))
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise _in_use(settings) from error
+        raise ConfigError(
+            f"Can't listen on {settings.host} port {settings.port}: {error.strerror or error}.", field="port"
+        ) from error
+    return listener
+
+
+def _in_use(settings: "Settings") -> Exception:
+    from gpt2svc.errors import ConfigError
+
+    return ConfigError(
+        f"Port {settings.port} on {settings.host} is in use, perhaps by another gpt2svc. "
+        "Stop that, or choose another port with --port (0 takes any free one).",
+        field="port",
+    )
+
+
+async def _run(settings: "Settings", listener: "socket.socket") -> None:
+    import errno
+
+    import uvicorn
+
+    from gpt2svc.app import create_app, services_of_app
+    from gpt2svc.cli.graceful_server import GracefulServer
+
+    app = create_app(settings)
+    services = services_of_app(app)
+    config = uvicorn.Config(
+        app,
+        http="h11",  # bounds the size of headers
+        ws="none",
+        lifespan="off",  # entered below, so that an error at start is ours to report
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=CLOSE_TIMEOUT_S,
+    )
+    server = GracefulServer(
+        config,
+        on_up=lambda: _greet(settings, listener),
+        drain=lambda: services.generations.stop(settings.drain_s),
+    )
+    async with app.router.lifespan_context(app):
+        try:
+            await server.serve(sockets=[listener])
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:  # bound by both of us, and the other one was first to listen
+                raise _in_use(settings) from error
+            raise
+
+
+def _greet(settings: "Settings", listener: "socket.socket") -> None:
+    from gpt2svc.cli.version import package_version
+
+    address, port = listener.getsockname()[:2]
+    shown = "127.0.0.1" if address in ("0.0.0.0", "::") else f"[{address}]" if ":" in address else address  # noqa: S104
+    url = f"http://{shown}:{port}"
+    message(
+        f"gpt2svc {package_version('gpt2svc')} is up at {url} · API and examples: {url}/docs · "
+        f"model: {settings.model} · data: {settings.data_dir} · Ctrl-C stops it"
+    )
