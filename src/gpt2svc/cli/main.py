@@ -9,8 +9,15 @@ import traceback
 
 import typer
 
+from gpt2svc.cli.chat import chat
+from gpt2svc.cli.config import config_app
+from gpt2svc.cli.db import db_app
 from gpt2svc.cli.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_UNEXPECTED, error_line, exit_code
+from gpt2svc.cli.generate import generate
+from gpt2svc.cli.models import models_app
 from gpt2svc.cli.output import EXIT_BROKEN_PIPE, message, silence_stdout, use_printable_output, write
+from gpt2svc.cli.serve import serve
+from gpt2svc.cli.train import train
 from gpt2svc.cli.version import package_version, version
 from gpt2svc.errors import Gpt2svcError
 
@@ -39,6 +46,11 @@ def build_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_root)
+    for command in (serve, generate, chat, train):
+        app.command()(command)
+    app.add_typer(models_app, name="models")
+    app.add_typer(db_app, name="db")
+    app.add_typer(config_app, name="config")
     app.command()(version)
     return app
 

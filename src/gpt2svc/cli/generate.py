@@ -1,0 +1,179 @@
+"""`gpt2svc generate`: continue a text with a model in this process."""
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from gpt2svc.cli.output import message, write, write_json
+from gpt2svc.cli.sampling_flags import with_sampling_flags
+from gpt2svc.errors import InvalidInputError
+from gpt2svc.generation.settings import MAX_SEED, SamplingSettings
+
+if TYPE_CHECKING:
+    from gpt2svc.cli.local_engine import LocalEngine, LocalReply
+    from gpt2svc.generation.reply_text import SettledToken
+
+MAX_REPLIES = 32
+
+
+@with_sampling_flags
+def generate(
+    prompt: str | None = typer.Argument(None, help="The text to continue; without it, standard input is read."),
+    *,
+    num_replies: int = typer.Option(
+        1, "-n", min=1, max=MAX_REPLIES, help="So many continuations, with the seeds SEED, SEED + 1, …"
+    ),
+    is_chat: bool = typer.Option(False, "--chat", help="The prompt is a message in a chat, and the reply an answer."),
+    is_streamed: bool = typer.Option(False, "--stream", help="Print the text as it is written."),
+    as_json: bool = typer.Option(
+        False, "--json", help="Print one JSON object; with --stream, one line for each token and each ending."
+    ),
+    model: str | None = typer.Option(None, help="starter, a hub name, or a folder.", show_default="starter"),
+    device: str | None = typer.Option(None, help="auto, cpu, cuda, cuda:1, mps."),
+    dtype: str | None = typer.Option(None, help="auto, float32, bfloat16, float16."),
+    data_dir: Path | None = typer.Option(None, help="Where pulled models are."),
+    settings: Mapping[str, Any],
+) -> None:
+    """Continue a text, without a service: gpt2svc generate "Once upon a time" --stream."""
+    from gpt2svc.cli.local_engine import LocalEngine, drawn_seed
+    from gpt2svc.config import load_settings
+
+    text = _prompt(prompt)
+    service = load_settings(model=model, device=device, dtype=dtype, data_dir=data_dir)
+    engine = LocalEngine.load(
+        service.model,
+        models_dir=service.models_dir,
+        device=service.device,
+        dtype=service.dtype,
+        max_num_seqs=num_replies,
+    )
+    sampling = SamplingSettings.from_mapping(settings)
+    seed = drawn_seed() if sampling.seed is None else sampling.seed
+    seeds = [(seed + index) % (MAX_SEED + 1) for index in range(num_replies)]
+    replies = _replies(engine, text, sampling, seeds, is_chat=is_chat)
+    if is_streamed:
+        _stream(engine, replies, as_json=as_json)
+    else:
+        _print_whole(engine, replies, sampling, as_json=as_json)
+
+
+def _prompt(argument: str | None) -> str:
+    if argument is None:
+        if sys.stdin.isatty():
+            raise InvalidInputError("Give a prompt, as an argument or on standard input.", field="prompt")
+        try:
+            argument = sys.stdin.buffer.read().decode("utf-8").removesuffix("\n")
+        except UnicodeDecodeError as error:
+            raise InvalidInputError(
+                f"Standard input is not UTF-8 (byte {error.start} is 0x{error.object[error.start]:02x}).",
+                field="prompt",
+            ) from None
+    if not argument.strip():
+        raise InvalidInputError("The prompt is empty.", field="prompt")
+    if "\x00" in argument:
+        raise InvalidInputError("The prompt holds a NUL character.", field="prompt")
+    return argument
+
+
+def _replies(
+    engine: "LocalEngine", text: str, sampling: SamplingSettings, seeds: Sequence[int], *, is_chat: bool
+) -> list["LocalReply"]:
+    from gpt2svc.chat.prompt import TURN_LABELS
+    from gpt2svc.cli.completion_text import CompletionText
+    from gpt2svc.cli.local_chat import render_message
+    from gpt2svc.cli.local_engine import LocalReply
+    from gpt2svc.engine.types import EngineRequest
+    from gpt2svc.generation.reply_text import ReplyText
+    from gpt2svc.generation.stop_strings import StopStrings
+
+    token_ids = tuple(engine.tokenizer.encode(render_message(text) if is_chat else text))
+    engine.check_window(len(token_ids), sampling.max_new_tokens)
+    stop_strings = StopStrings(sampling.stop, TURN_LABELS if is_chat else ())
+    return [
+        LocalReply(
+            EngineRequest(str(index), token_ids, sampling.to_params(seed=seed, stop_token_ids=engine.stop_token_ids)),
+            (ReplyText if is_chat else CompletionText)(engine.tokenizer, stop_strings),
+        )
+        for index, seed in enumerate(seeds)
+    ]
+
+
+def _stream(engine: "LocalEngine", replies: Sequence["LocalReply"], *, as_json: bool) -> None:
+    for index, reply in enumerate(replies):  # one after the other: side by side nobody could read them
+        if len(replies) > 1 and not as_json:
+            message(_heading(index, reply))
+        for _, settled in engine.write([reply]):
+            for token in settled:
+                if as_json:
+                    write_json({"index": index, **_token(engine, token)}, indent=None)
+                else:
+                    write(token.text, end="")
+        if as_json:
+            write_json({"index": index, **_ending(reply)}, indent=None)
+        else:
+            write("")
+
+
+def _print_whole(
+    engine: "LocalEngine", replies: Sequence["LocalReply"], sampling: SamplingSettings, *, as_json: bool
+) -> None:
+    tokens: dict[str, list[SettledToken]] = {reply.request.request_id: [] for reply in replies}
+    started = time.monotonic()
+    for reply, settled in engine.write(replies):
+        tokens[reply.request.request_id] += settled
+    seconds = time.monotonic() - started
+    texts = ["".join(token.text for token in tokens[reply.request.request_id]) for reply in replies]
+    if not as_json:
+        for index, (reply, text) in enumerate(zip(replies, texts, strict=True)):
+            if len(replies) > 1:
+                message(_heading(index, reply))
+            write(text)
+        return
+    num_tokens = sum(reply.num_tokens for reply in replies)
+    info = engine.info
+    write_json(
+        {
+            "model": info.name,
+            "model_revision": info.revision,
+            "device": info.device,
+            "dtype": info.dtype,
+            "settings": {**sampling.to_mapping(), "seed": replies[0].request.params.seed},
+            "prompt_tokens": len(replies[0].request.prompt_token_ids),
+            "replies": [
+                {
+                    "text": text,
+                    **_ending(reply),
+                    "tokens": [_token(engine, token) for token in tokens[reply.request.request_id]],
+                }
+                for reply, text in zip(replies, texts, strict=True)
+            ],
+            "tokens_per_second": round(num_tokens / seconds, 1) if seconds > 0 else None,
+        }
+    )
+
+
+def _heading(index: int, reply: "LocalReply") -> str:
+    return f"--- {index + 1}, seed {reply.request.params.seed}"
+
+
+def _token(engine: "LocalEngine", token: "SettledToken") -> dict[str, Any]:
+    value: dict[str, Any] = {"token_id": token.token_id, "text": token.text}
+    if token.logprobs is not None:
+        value["logprob"] = token.logprobs.logprob
+        value["top_logprobs"] = [
+            {"token_id": token_id, "text": engine.tokenizer.decode([token_id]), "logprob": logprob}
+            for token_id, logprob in token.logprobs.top
+        ]
+    return value
+
+
+def _ending(reply: "LocalReply") -> dict[str, Any]:
+    return {
+        "finish_reason": reply.finish_reason,
+        "seed": reply.request.params.seed,
+        "completion_tokens": reply.num_tokens,
+    }

@@ -1,0 +1,154 @@
+"""An engine in the command's own process: for `generate` and `chat`, which need no service."""
+
+import secrets
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Self
+
+from gpt2svc.cli.completion_text import CompletionText
+from gpt2svc.engine.config import EngineConfig
+from gpt2svc.engine.types import EngineRequest, FinishReason, ModelInfo, TokenOutput
+from gpt2svc.errors import ContextWindowError, EngineError, InvalidInputError
+from gpt2svc.generation.reply_text import ReplyText, SettledToken
+from gpt2svc.models.catalogue import ModelCatalogue
+from gpt2svc.models.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from gpt2svc.engine.core import EngineCore
+
+MAX_DRAWN_SEED = 2**53 - 1  # so that it survives programs which read JSON numbers as doubles
+
+
+class LocalReply:
+    """One sequence being written: tokens of the engine in, settled text out."""
+
+    def __init__(self, request: EngineRequest, text: CompletionText | ReplyText) -> None:
+        self.request = request
+        self.num_tokens = 0  # that the engine has made, an end-of-text token included
+        self.num_cached_tokens = 0
+        self.finish_reason: FinishReason | None = None
+        self._text = text
+
+    def take(self, output: TokenOutput) -> list[SettledToken]:
+        """Raises EngineError when the engine gave up."""
+        if output.finish_reason == "error":
+            raise EngineError(output.error or "The engine could not go on.")
+        self.num_tokens += len(output.token_ids)
+        self.num_cached_tokens = max(self.num_cached_tokens, output.num_cached_tokens)
+        token_ids = output.token_ids
+        if output.finish_reason == "stop" and token_ids and token_ids[-1] in self.request.params.stop_token_ids:
+            token_ids = token_ids[:-1]
+        settled = []
+        for index, token_id in enumerate(token_ids):
+            settled += self._text.push(token_id, output.logprobs[index] if output.logprobs is not None else None)
+        if self._text.is_stopped:
+            self.finish_reason = "stop"
+        elif output.finish_reason is not None:
+            self.finish_reason = output.finish_reason
+        if self.finish_reason is not None:
+            settled += self._text.finish(has_end_token=output.finish_reason == "stop")
+        return settled
+
+
+class LocalEngine:
+    """A loaded model. Not thread-safe."""
+
+    def __init__(self, core: "EngineCore", info: ModelInfo, tokenizer: Tokenizer) -> None:
+        self._core = core
+        self.info = info
+        self.tokenizer = tokenizer
+
+    @classmethod
+    def load(
+        cls,
+        model: str,
+        *,
+        models_dir: Path,
+        device: str,
+        dtype: str,
+        max_num_seqs: int = 1,
+        progress: Callable[[str, float | None], None] | None = None,
+    ) -> Self:
+        """`model` is "starter", a pulled hub name or a folder. Raises InvalidInputError, ModelError, ConfigError."""
+        folder = ModelCatalogue(models_dir).resolve(model, allow_folder=True)
+        if folder is None:
+            raise InvalidInputError(
+                f"{model} is not on this machine. Fetch it first: gpt2svc models pull {model}", field="model"
+            )
+        tokenizer = folder.load_tokenizer()
+        from gpt2svc.engine.loader import load_engine  # brings torch, which takes its time: last
+
+        config = EngineConfig(max_num_seqs=max_num_seqs)
+        core, info = load_engine(folder, name=model, device=device, dtype=dtype, config=config, progress=progress)
+        return cls(core, info, tokenizer)
+
+    @property
+    def stop_token_ids(self) -> tuple[int, ...]:
+        return () if self.tokenizer.eos_token_id is None else (self.tokenizer.eos_token_id,)
+
+    def check_window(self, num_prompt_tokens: int, max_new_tokens: int) -> None:
+        """Raises ContextWindowError when prompt and reply don't fit together."""
+        limit = self.info.n_positions - max_new_tokens
+        if num_prompt_tokens > limit:
+            raise ContextWindowError(
+                f"The prompt has {num_prompt_tokens} tokens; at most {max(limit, 0)} fit beside --max-new-tokens "
+                f"{max_new_tokens} in the model's window of {self.info.n_positions}.",
+                num_tokens=num_prompt_tokens,
+                max_tokens=max(limit, 0),
+                field="prompt",
+            )
+
+    def write(self, replies: Sequence[LocalReply]) -> Iterator[tuple[LocalReply, list[SettledToken]]]:
+        """All of `replies` side by side: each with what has just been settled of it, until the last has ended.
+
+        Ctrl-C comes out as KeyboardInterrupt between two steps; then, and when the iterator is closed early, the
+        engine drops what is unfinished and can go on with other work.
+        """
+        open_replies = {reply.request.request_id: reply for reply in replies}
+        try:
+            with _deferred_interrupt() as raise_interrupt:
+                for reply in replies:
+                    self._core.add_request(reply.request)
+                while open_replies:
+                    raise_interrupt()
+                    for output in self._core.step():
+                        open_reply = open_replies.get(output.request_id)
+                        if open_reply is None:
+                            continue
+                        settled = open_reply.take(output)
+                        if open_reply.finish_reason is not None:
+                            del open_replies[output.request_id]
+                            self._core.abort(output.request_id)  # known no more where the engine itself ended it
+                        yield open_reply, settled
+        finally:
+            for request_id in open_replies:
+                self._core.abort(request_id)
+            while self._core.has_work:
+                self._core.step()
+
+
+def drawn_seed() -> int:
+    return secrets.randbelow(MAX_DRAWN_SEED + 1)
+
+
+@contextmanager
+def _deferred_interrupt() -> Iterator[Callable[[], None]]:
+    """Hold Ctrl-C back until the yielded function is called, so that no step of the engine is cut in half."""
+    is_pressed = False
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal is_pressed
+        is_pressed = True
+
+    def raise_if_pressed() -> None:
+        if is_pressed:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield raise_if_pressed
+    finally:
+        signal.signal(signal.SIGINT, before)
