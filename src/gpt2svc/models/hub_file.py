@@ -21,9 +21,9 @@ _CHUNK_BYTES: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """A download gives up after `max_attempts` attempts in a row that brought not one new byte.
+    """A download gives up after `max_attempts` attempts in a row that each brought fewer than `min_bytes`.
 
-    An attempt that brings fewer than `min_bytes` in `window_s` seconds counts as cut.
+    An attempt is also cut off when a whole `window_s` seconds bring fewer than `min_bytes`.
     """
 
     max_attempts: int = 5
@@ -84,9 +84,10 @@ class FileDownload:
             try:
                 return self._attempt()
             except HubUnreachableError:
-                if self._size_of_part() > size_before:
+                if self._size_of_part() - size_before >= self._policy.min_bytes:
                     attempts, delay = self._policy.max_attempts, self._policy.first_delay_s
-                attempts -= 1
+                else:
+                    attempts -= 1
                 if attempts <= 0:
                     raise
                 time.sleep(delay)

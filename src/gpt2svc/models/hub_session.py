@@ -28,7 +28,9 @@ class HubSession:
     `token` goes to the endpoint only: a redirect to another host (the hub's storage) is followed without it.
     """
 
-    def __init__(self, endpoint: str, token: str | None = None) -> None:
+    def __init__(
+        self, endpoint: str, token: str | None = None, *, transport: httpx.BaseTransport | None = None
+    ) -> None:
         address = urlsplit(endpoint)
         if address.scheme not in ("http", "https") or not address.hostname:
             raise ModelDownloadError(f"The hub's endpoint must be an http or https URL, not {endpoint[:200]!r}.")
@@ -45,6 +47,7 @@ class HubSession:
             timeout=httpx.Timeout(_READ_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S),
             follow_redirects=True,
             max_redirects=_MAX_REDIRECTS,
+            transport=transport,
             event_hooks={"request": [self._check_target]},
         )
 
