@@ -1,29 +1,22 @@
-"""What the engine asks of a model; GPT2 (models/gpt2.py) is one, tests bring smaller ones."""
+"""What the engine asks of a model: GPT2 (models/gpt2.py) has it, and tests bring smaller ones."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import torch
 
-
-class Chunk(NamedTuple):
-    """The next rows of one sequence: its tokens from position `start` on, written to `slot` of the cache."""
-
-    slot: int
-    start: int
-    token_ids: Sequence[int]  # one of a decoding sequence, up to the step's budget of a prompt
-    is_sampled: bool  # the logits of the chunk's last row are wanted
+from gpt2svc.models.chunk import Chunk
 
 
 class Model(Protocol):
-    """`forward` returns float logits (num_sampled, vocab_size), in the order of the sampled chunks."""
-
     n_positions: int
     vocab_size: int
     device: torch.device
 
-    def new_cache(self, num_slots: int) -> Any: ...
+    def new_cache(self, num_slots: int) -> Any:
+        """An empty KV cache, with `copy_prefix(source, target, num_tokens)` between its slots."""
+        ...
 
-    def forward(self, chunks: Sequence[Chunk], cache: Any) -> torch.Tensor: ...
-
-    def copy_prefix(self, cache: Any, source: int, target: int, num_tokens: int) -> None: ...
+    def forward(self, chunks: Sequence[Chunk], cache: Any) -> torch.Tensor:
+        """Floating-point logits (num_sampled, vocab_size), in the order of the chunks with `is_sampled`."""
+        ...

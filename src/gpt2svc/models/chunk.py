@@ -1,0 +1,16 @@
+"""What one call of a model computes for one sequence. Torch-free."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Chunk(NamedTuple):
+    """The next rows of one sequence: its tokens from position `start` on, written to `slot` of the KV cache.
+
+    The slot must already hold the sequence's positions before `start`.
+    """
+
+    slot: int
+    start: int
+    token_ids: Sequence[int]  # one of a decoding sequence, up to the step's budget of a prompt
+    is_sampled: bool  # the logits after the chunk's last row are wanted
