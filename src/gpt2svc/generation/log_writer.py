@@ -126,8 +126,7 @@ class LogWriter:
 
         async def work(uow: UnitOfWork) -> None:
             for entry in entries:
-                if not entry.is_start_stored:
-                    await uow.generations.mark_started(entry.log.generation_id)
+                await self._store_start(uow, entry)
                 tokens = entry.log.records_after(entry.num_stored)
                 if tokens:
                     await uow.generations.append_tokens(entry.log.generation_id, tokens)
@@ -154,9 +153,11 @@ class LogWriter:
             for _, _, stored in endings:
                 _resolve(stored, None)
 
-    async def _store_endings(self, endings: list[tuple[LogEntry, GenerationResult]]) -> None:
+    async def _store_endings(self, endings: list[tuple[LogEntry, GenerationResult]], *, is_retry: bool = False) -> None:
         async def work(uow: UnitOfWork) -> None:
             for entry, result in endings:
+                if not is_retry:
+                    await self._store_start(uow, entry)
                 await uow.generations.finish(entry.log.generation_id, result)
 
         await self._database.write(work)
@@ -164,11 +165,17 @@ class LogWriter:
             entry.num_stored = len(entry.log.tokens)
             self._due.pop(entry.log.generation_id, None)
 
+    @staticmethod
+    async def _store_start(uow: UnitOfWork, entry: LogEntry) -> None:
+        if entry.log.started is not None and not entry.is_start_stored:
+            await uow.generations.mark_started(entry.log.generation_id)
+
     async def _settle(self) -> None:
         unsettled, self._unsettled = self._unsettled, []
         for entry, result, on_settled in unsettled:
             try:
-                await self._store_endings([(entry, result)])
+                # NOTE: an end that was committed after all stays as it is, while a start would be refused after it.
+                await self._store_endings([(entry, result)], is_retry=True)
             except NotFoundError:
                 on_settled()  # deleted: nothing is left to store it in
             except Exception as error:

@@ -35,7 +35,7 @@ class Ending:
 
 CANCELLED = Ending("cancelled", "abort")
 SERVER_STOPPED = Ending(
-    "interrupted", "abort", "server_stopped", "The service was stopped before the reply was complete."
+    "interrupted", "error", "server_stopped", "The service was stopped before the reply was complete."
 )
 
 
@@ -179,18 +179,20 @@ class GenerationRun:
         return ending
 
     async def _conclude(self, ending: Ending) -> None:
+        result = self._result(ending)
         try:
-            await self._writer.finish(self._entry, self._result(ending))
+            await self._writer.finish(self._entry, result)
         except Exception as error:
             if ending.status != "failed":
                 ending = self._ending_of(error)
-            self._publish_end(ending)
+                result = self._result(ending)
+            self._publish_end(ending, result)
             if isinstance(error, NotFoundError):
                 self._on_settled()  # deleted meanwhile: nothing is left to store it in
             else:
-                self._writer.settle_later(self._entry, self._result(ending), self._on_settled)
+                self._writer.settle_later(self._entry, result, self._on_settled)
         else:
-            self._publish_end(ending)
+            self._publish_end(ending, result)
             self._on_settled()
 
     def _result(self, ending: Ending) -> GenerationResult:
@@ -205,11 +207,11 @@ class GenerationRun:
             new_tokens=self.log.records_after(self._entry.num_stored),
         )
 
-    def _publish_end(self, ending: Ending) -> None:
+    def _publish_end(self, ending: Ending, result: GenerationResult) -> None:
         identifier = len(self.log.tokens) + 1
         if ending.status == "completed" or ending.status == "cancelled":
             self.log.publish(
-                Done(identifier, ending.status, ending.finish_reason, usage=self._usage(), timings=self._timings())
+                Done(identifier, ending.status, ending.finish_reason, usage=result.usage, timings=result.timings)
             )
             return
         self.log.publish(
@@ -218,7 +220,7 @@ class GenerationRun:
                 ending.status,
                 code=ending.code or ending.status,
                 message=ending.message or "The reply ended early.",
-                usage=self._usage(),
+                usage=result.usage,
                 num_tokens=self._entry.num_stored,
             )
         )
@@ -249,9 +251,9 @@ class GenerationRun:
 
     def _ending_of(self, error: Exception) -> Ending:
         if isinstance(error, WorkerCrashedError):
-            return Ending("interrupted", "abort", error.code, error.message)
+            return Ending("interrupted", "error", error.code, error.message)
         if isinstance(error, UnavailableError) and self._num_sampled:
-            return Ending("interrupted", "abort", error.code, error.message)
+            return Ending("interrupted", "error", error.code, error.message)
         if isinstance(error, Gpt2svcError):
             return Ending("failed", "error", error.code, error.message)
         logger.error("Generation %s failed", self.job.generation_id, exc_info=error)
@@ -263,7 +265,7 @@ def _ending_of_output(output: TokenOutput) -> Ending:
         return Ending("completed", output.finish_reason)
     if output.finish_reason == "error":
         return Ending("failed", "error", "engine_error", output.error or "The engine could not go on with this reply.")
-    return Ending("interrupted", "abort", "aborted", "The engine gave up this reply.")
+    return Ending("interrupted", "error", "aborted", "The engine gave up this reply.")
 
 
 def _logprobs_mapping(logprobs: TokenLogprobs, tokenizer: Tokenizer) -> dict[str, Any]:

@@ -200,7 +200,7 @@ class GenerationSupervisor:
                     position=0,
                 )
             )
-            if record.started_at is not None:
+            if record.started_at is not None or record.last_seq > 0:
                 events.append(Started.from_record(record))
         events.extend(Token.from_record(token) for token in tokens)
         terminal = terminal_event(record)
