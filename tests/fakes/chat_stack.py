@@ -71,9 +71,9 @@ class ChatStack:
         await self.database.close()
 
     async def crash(self) -> None:
-        """As a kill does: nothing more is written. (Every task of the supervisor's just goes.)"""
-        own = asyncio.current_task()
-        tasks = [task for task in asyncio.all_tasks() if task is not own]
+        """As a kill between two transactions does: every task of the supervisor's just goes, nothing more is written."""
+        names = ("generation-", "read-", "log-writer")
+        tasks = [task for task in asyncio.all_tasks() if task.get_name().startswith(names)]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -103,6 +103,15 @@ class ChatStack:
         record = await self.generation(turn)
         async with self.database.read() as uow:
             return await uow.messages.get(turn.message_id, record.conversation_id)
+
+
+async def until(condition: Callable[[], bool | Awaitable[bool]]) -> None:
+    """Return once it holds; the test's time limit ends it where it never does."""
+    while True:
+        holds = condition()
+        if await holds if isinstance(holds, Awaitable) else holds:
+            return
+        await asyncio.sleep(0.001)
 
 
 def text_of(events: list[Event]) -> str:

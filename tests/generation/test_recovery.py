@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from gpt2svc.chat.turns import AcceptedTurn
 from gpt2svc.errors import StorageFullError
 from gpt2svc.generation.events import Done, Failed
-from tests.fakes.chat_stack import ChatStack, text_of
+from tests.fakes.chat_stack import ChatStack, text_of, until
 
 
 async def test_a_kill_in_mid_reply_keeps_the_stored_text_and_says_interrupted(tmp_path: Path) -> None:
@@ -17,8 +18,7 @@ async def test_a_kill_in_mid_reply_keeps_the_stored_text_and_says_interrupted(tm
     killed.engine.hold_at(4)
     turn = await killed.converse("What now?")
     await killed.wait_for_tokens(turn.generation_id, 2)
-    while (await killed.generation(turn)).last_seq < 2:
-        await asyncio.sleep(0.001)
+    await until(lambda: has_stored(killed, turn, 2))
     seen = [event async for event in limited(killed, turn.generation_id, 4)]
     await killed.crash()
 
@@ -127,8 +127,7 @@ async def test_a_full_disk_fails_the_reply_and_tells_the_viewers(stack: ChatStac
 
     # With room again the end is stored, and the conversation is free.
     stack.database.is_full = False
-    while (await stack.generation(turn)).status == "generating":
-        await asyncio.sleep(0.01)
+    await until(lambda: has_status(stack, turn, "failed"))
     message = await stack.message(turn)
     assert (message.status, message.error) == ("failed", "The disk is full.")
     stack.engine.hold_at(10**6)
@@ -143,8 +142,7 @@ async def test_an_end_that_cannot_be_stored_is_no_done(stack: ChatStack) -> None
     stack.engine.hold_at(1)
     turn = await stack.converse()
     await stack.engine.wait_for_requests(1)
-    while (await stack.generation(turn)).status == "queued":
-        await asyncio.sleep(0.001)
+    await until(lambda: has_status(stack, turn, "generating"))
     stack.database.is_full = True
     stack.engine.release()
     events = await stack.events(turn.generation_id)
@@ -183,6 +181,14 @@ async def test_many_tokens_cost_few_transactions(tmp_path: Path) -> None:
         await stack.supervisor.result(turn.generation_id, "")
     assert stack.database.num_writes - num_before <= 1 + len(turns)  # the first window, and an end each
     await stack.stop()
+
+
+async def has_stored(stack: ChatStack, turn: AcceptedTurn, num_tokens: int) -> bool:
+    return (await stack.generation(turn)).last_seq >= num_tokens
+
+
+async def has_status(stack: ChatStack, turn: AcceptedTurn, status: str) -> bool:
+    return (await stack.generation(turn)).status == status
 
 
 async def limited(stack: ChatStack, generation_id: str, count: int):  # type: ignore[no-untyped-def]

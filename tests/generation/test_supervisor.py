@@ -6,7 +6,7 @@ import pytest
 
 from gpt2svc.errors import NotFoundError, UnavailableError
 from gpt2svc.generation.events import Done, Failed, Queued, Started, Token
-from tests.fakes.chat_stack import ChatStack, text_of
+from tests.fakes.chat_stack import ChatStack, text_of, until
 
 REPLY = " Привіт! Hello there, як справи? 👍🏽\nUser: not this"
 TEXT = "Привіт! Hello there, як справи? 👍🏽"
@@ -87,7 +87,7 @@ async def test_logprobs_come_with_each_token_and_survive_the_store(stack: ChatSt
     assert isinstance(token, Token)
     assert token.data["logprob"] == -0.5
     assert [set(top) for top in token.data["top_logprobs"]] == [{"token_id", "text", "logprob"}] * 2
-    await wait_until_settled(stack)
+    await until(lambda: stack.supervisor.num_active == 0)
     assert await stack.events(turn.generation_id) == live
 
 
@@ -111,7 +111,7 @@ async def test_cut_at_each_event_and_resumed_gives_the_same_text(stack: ChatStac
 
     num_events = 3 + len(run_ids(stack))
     views = await asyncio.gather(*(view_with_cut(cut) for cut in range(num_events + 1)))
-    await wait_until_settled(stack)
+    await until(lambda: stack.supervisor.num_active == 0)
     views += [await view_with_cut(cut) for cut in range(num_events + 1)]
     assert {text for text, _ in views} == {TEXT}
     for cut, (_, names) in enumerate(views[: num_events + 1]):
@@ -124,7 +124,7 @@ async def test_a_viewer_that_has_the_done_event_has_no_more_to_get(stack: ChatSt
     turn = await stack.converse()
     done = (await stack.events(turn.generation_id))[-1]
     assert done.id is not None
-    await wait_until_settled(stack)
+    await until(lambda: stack.supervisor.num_active == 0)
     assert await stack.supervisor.has_more(turn.generation_id, "", None)
     assert await stack.supervisor.has_more(turn.generation_id, "", done.id - 1)
     assert not await stack.supervisor.has_more(turn.generation_id, "", done.id)
@@ -257,8 +257,8 @@ async def test_a_hundred_at_once_all_end_and_leave_nothing_behind(stack: ChatSta
         # The engine echoes the prompt, whose first label is a turn marker only at a reply's beginning.
         assert isinstance(events[-1], Done), i
         assert (await stack.message(turn)).content == text_of(events)
-    await wait_until_only(before)
-    await wait_until_database_is_idle(stack)
+    await until(lambda: asyncio.all_tasks() == before)
+    await until(lambda: stack.database.num_checked_out == 0)
     assert (stack.admission.num_requests, stack.admission.num_tokens) == (0, 0)
 
 
@@ -267,7 +267,7 @@ async def test_two_hundred_viewers_that_leave_hold_nothing(stack: ChatStack) -> 
     stack.engine.hold_at(4)
     turn = await stack.converse()
     await stack.wait_for_tokens(turn.generation_id, 2)
-    await wait_until_database_is_idle(stack)
+    await until(lambda: stack.database.num_checked_out == 0)
     before = asyncio.all_tasks()
     viewers = [asyncio.create_task(stack.events(turn.generation_id)) for _ in range(200)]
     for _ in range(5):
@@ -275,8 +275,8 @@ async def test_two_hundred_viewers_that_leave_hold_nothing(stack: ChatStack) -> 
     for viewer in viewers:
         viewer.cancel()
     await asyncio.gather(*viewers, return_exceptions=True)
-    await wait_until_only(before)
-    await wait_until_database_is_idle(stack)
+    await until(lambda: asyncio.all_tasks() == before)
+    await until(lambda: stack.database.num_checked_out == 0)
     stack.engine.release()
     assert text_of(await stack.events(turn.generation_id)) == "hello there"
 
@@ -299,21 +299,3 @@ async def test_jobs_are_refused_before_start_and_after_stop(stack: ChatStack) ->
 def run_ids(stack: ChatStack) -> list[int]:
     """The tokens of REPLY that are published."""
     return stack.tokenizer.encode(REPLY.split("\n")[0])
-
-
-async def wait_until_only(tasks: set[asyncio.Task[object]]) -> None:
-    """Until no other task is left; the test's time limit ends it where one stays."""
-    while asyncio.all_tasks() - tasks:
-        await asyncio.sleep(0.001)
-
-
-async def wait_until_database_is_idle(stack: ChatStack) -> None:
-    """Until no connection is checked out: a flush may be under way."""
-    while stack.database.num_checked_out:
-        await asyncio.sleep(0.001)
-
-
-async def wait_until_settled(stack: ChatStack) -> None:
-    """Until what has ended is stored and forgotten, so that viewers are served from the rows."""
-    while stack.supervisor.num_active:
-        await asyncio.sleep(0)
