@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from gpt2svc.training.chunked_loss import chunked_cross_entropy
 from gpt2svc.training.shape import ModelShape
 
 INITIAL_STD = 0.02  # GPT-2's initializer_range
@@ -78,7 +79,8 @@ class Block(nn.Module):
 
     def forward(self, hidden: Tensor, lengths: Sequence[int]) -> Tensor:  # (T, C) -> (T, C)
         hidden = hidden + self.dropout(self.attn(self.ln_1(hidden), lengths))
-        return hidden + self.dropout(self.mlp(self.ln_2(hidden)))
+        result: Tensor = hidden + self.dropout(self.mlp(self.ln_2(hidden)))
+        return result
 
 
 class Transformer(nn.Module):
@@ -115,5 +117,9 @@ class TrainableGpt2(nn.Module):
 
     def loss(self, token_ids: Tensor, position_ids: Tensor, targets: Tensor, lengths: Sequence[int]) -> Tensor:
         """Summed negative log-likelihood in nats; targets of -100 do not count."""
-        logits = self(token_ids, position_ids, lengths)
-        return functional.cross_entropy(logits.float(), targets, ignore_index=-100, reduction="sum")
+        hidden = self.transformer(token_ids, position_ids, lengths)
+        device = hidden.device.type
+        if torch.is_autocast_enabled(device):
+            hidden = hidden.to(torch.get_autocast_dtype(device))
+        with torch.autocast(device, enabled=False):
+            return chunked_cross_entropy(hidden, self.transformer.wte.weight, targets)

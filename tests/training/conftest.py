@@ -1,0 +1,67 @@
+"""Small corpora and recipes that train in a second."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gpt2svc.training.recipe import Optimisation, Recipe, Reporting, Source
+from gpt2svc.training.shape import ModelShape
+
+TINY_SHAPE = ModelShape(vocab_size=300, n_positions=64, n_embd=16, n_layer=2, n_head=2)
+FAST = Optimisation(
+    max_steps=12,
+    per_device_train_batch_size=2,
+    max_length=64,
+    learning_rate=1e-2,
+    warmup_steps=2,
+    seed=7,
+    join_share=0.3,
+)
+OFTEN = Reporting(eval_steps=4, save_steps=4, logging_steps=2, save_total_limit=2)
+
+
+def chat_row(*contents: str) -> dict[str, Any]:
+    roles = ("user", "assistant")
+    return {"messages": [{"role": roles[index % 2], "content": text} for index, text in enumerate(contents)]}
+
+
+def write_rows(path: Path, rows: Iterable[Any]) -> Path:
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def corpus_rows() -> list[dict[str, Any]]:
+    cities = ("Kyiv", "Lviv", "Odesa", "Poltava")
+    chats = [
+        chat_row(f"I am in {cities[i % 4]}.", f"{cities[i % 4]} is nice.", "Привіт! 👋", f"Вітаю, номер {i}.")
+        for i in range(40)
+    ]
+    return [*chats, *({"text": f"Рядок {i}: звичайний текст без розмови.\nІ ще один рядок."} for i in range(20))]
+
+
+@pytest.fixture
+def corpus_file(tmp_path: Path, corpus_rows: Sequence[dict[str, Any]]) -> Path:
+    return write_rows(tmp_path / "corpus.jsonl", corpus_rows)
+
+
+@pytest.fixture
+def recipe(corpus_file: Path) -> Recipe:
+    return Recipe(
+        sources=(Source(corpus_file, repeats=1.5),),
+        validation_share=0.1,
+        shape=TINY_SHAPE,
+        optimisation=FAST,
+        reporting=OFTEN,
+    )
+
+
+@pytest.fixture
+def rows_file(tmp_path: Path) -> Callable[..., Path]:
+    def write(*rows: Any, name: str = "rows.jsonl") -> Path:
+        return write_rows(tmp_path / name, rows)
+
+    return write
