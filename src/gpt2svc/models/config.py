@@ -1,6 +1,5 @@
 """GPT2Config: the shape and arithmetic of a GPT-2 model, read from config.json with every value checked."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,7 +159,7 @@ class _Keys:
             value = default
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self.error(key, f"must be a number, not {str(value)[:40]!r}")
-        if not (math.isfinite(value) and 0.0 < value <= maximum):
+        if not 0 < value <= maximum:  # NaN fails it too
             raise self.error(key, f"must be above 0 and at most {maximum}")
         return float(value)
 

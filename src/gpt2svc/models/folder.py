@@ -7,6 +7,7 @@ from typing import Final, Self
 
 from gpt2svc.errors import ModelFormatError
 from gpt2svc.models.config import CONFIG_NAME, GPT2Config
+from gpt2svc.models.folder_links import check_inside
 from gpt2svc.models.revision import WeightsHasher
 from gpt2svc.models.safetensors_header import TensorEntry, read_safetensors_header
 from gpt2svc.models.tensor_names import gpt2_tensors
@@ -46,6 +47,7 @@ class ModelFolder:
         config_path = path / CONFIG_NAME
         if not config_path.is_file():
             raise ModelFormatError(f"{path} has no {CONFIG_NAME}: it is not a model folder.", field=CONFIG_NAME)
+        check_inside(path, config_path)
         config = GPT2Config.from_file(config_path)
         weight_files = find_weight_files(path)
         entries = [entry for file in weight_files for entry in read_safetensors_header(file)]

@@ -24,22 +24,12 @@ from gpt2svc.models.hub_listing import HubFile, HubListing
 from gpt2svc.models.hub_name import HubName
 from gpt2svc.models.hub_session import DEFAULT_ENDPOINT, OFFLINE_HINT, HubSession
 from gpt2svc.models.safetensors_header import HOW_TO_CONVERT
-from gpt2svc.models.special_tokens import ADDED_TOKENS_NAME, SPECIAL_TOKENS_NAME, TOKENIZER_CONFIG_NAME
 from gpt2svc.models.store import ModelStore
 from gpt2svc.models.tokenizer import Tokenizer
-from gpt2svc.models.tokenizer_files import MERGES_NAME, TOKENIZER_NAME, VOCAB_NAME
+from gpt2svc.models.tokenizer_files import TOKENIZER_FILES
 from gpt2svc.models.weight_files import INDEX_NAME, PICKLE_SUFFIXES, WEIGHTS_NAME
 
-_SMALL_FILES: Final = (
-    CONFIG_NAME,
-    "generation_config.json",
-    TOKENIZER_NAME,
-    VOCAB_NAME,
-    MERGES_NAME,
-    TOKENIZER_CONFIG_NAME,
-    SPECIAL_TOKENS_NAME,
-    ADDED_TOKENS_NAME,
-)
+_SMALL_FILES: Final = (CONFIG_NAME, "generation_config.json", *TOKENIZER_FILES)
 _MAX_SMALL_BYTES: Final = 64 << 20
 _SHARD: Final = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
 _SPARE_BYTES: Final = 64 << 20  # left free on the disk: the database lives there too

@@ -6,8 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gpt2svc.errors import ModelFormatError
+from gpt2svc.models.folder_links import check_inside
 from gpt2svc.models.json_file import parse_json_object, read_bytes
-from gpt2svc.models.special_tokens import SpecialTokens
+from gpt2svc.models.special_tokens import (
+    ADDED_TOKENS_NAME,
+    SPECIAL_TOKENS_NAME,
+    TOKENIZER_CONFIG_NAME,
+    SpecialTokens,
+)
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Backend
@@ -15,6 +21,14 @@ if TYPE_CHECKING:
 TOKENIZER_NAME: Final = "tokenizer.json"
 VOCAB_NAME: Final = "vocab.json"
 MERGES_NAME: Final = "merges.txt"
+TOKENIZER_FILES: Final = (
+    TOKENIZER_NAME,
+    VOCAB_NAME,
+    MERGES_NAME,
+    TOKENIZER_CONFIG_NAME,
+    SPECIAL_TOKENS_NAME,
+    ADDED_TOKENS_NAME,
+)
 
 _END_OF_TEXT: Final = "<|endoftext|>"  # GPT-2's own, where the files name no other
 _MAX_BYTES: Final = 64 << 20
@@ -34,6 +48,8 @@ class Vocabulary:
 
 def read_vocabulary(folder: Path) -> Vocabulary:
     """Of the model in `folder`. Raises ModelFormatError, which says what to do, for missing or broken files."""
+    for name in TOKENIZER_FILES:
+        check_inside(folder, folder / name)
     special = SpecialTokens.from_folder(folder)
     if (folder / TOKENIZER_NAME).is_file():
         backend = _from_tokenizer_json(folder / TOKENIZER_NAME)

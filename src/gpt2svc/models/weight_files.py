@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from gpt2svc.errors import ModelFormatError, UnsafeModelError
+from gpt2svc.models.folder_links import check_inside
 from gpt2svc.models.json_file import read_json_object
 from gpt2svc.models.safetensors_header import HOW_TO_CONVERT
 
@@ -31,7 +32,9 @@ def find_weight_files(folder: Path) -> tuple[Path, ...]:
         raise _no_weights(folder)
     files = tuple(folder / name for name in sorted(names))
     for file in files:
-        _check_inside(folder, file)
+        if not file.is_file():
+            raise ModelFormatError(f"{folder} lacks {file.name}, which its index names.", field=file.name)
+        check_inside(folder, file)
     return files
 
 
@@ -51,19 +54,6 @@ def _shards(index: Path) -> set[str]:
     if len(names) > _MAX_SHARDS:
         raise ModelFormatError(f"{index.name} names more than {_MAX_SHARDS} files.", field=index.name)
     return names
-
-
-def _check_inside(folder: Path, file: Path) -> None:
-    if not file.is_file():
-        raise ModelFormatError(f"{folder} lacks {file.name}, which its index names.", field=file.name)
-    target = file.resolve()
-    root = folder.resolve()
-    allowed = [root]
-    if root.parent.name == "snapshots":
-        # The hub's own cache keeps files once in models--owner--name/blobs and links to them from each snapshot.
-        allowed.append(root.parent.parent / "blobs")
-    if not any(target.is_relative_to(place) for place in allowed):
-        raise ModelFormatError(f"{file} is a link that leaves its folder.", field=file.name)
 
 
 def _no_weights(folder: Path) -> Exception:
