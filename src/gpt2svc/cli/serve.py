@@ -34,6 +34,7 @@ def serve(
     log_format: Annotated[str | None, typer.Option(help="text or json.")] = None,
 ) -> None:
     """Run the service. Flags win over GPT2SVC_* variables, .env and gpt2svc.toml: see `gpt2svc config show`."""
+    from gpt2svc.cli.model_check import require_usable_model
     from gpt2svc.config import load_settings
     from gpt2svc.logs import configure_logging
 
@@ -49,6 +50,7 @@ def serve(
         log_format=log_format,
     )
     require_key_beyond_loopback(settings)
+    require_usable_model(settings.model)
     configure_logging(settings.log_level, settings.log_format)
     listener = listen(settings)
 
