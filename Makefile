@@ -41,7 +41,7 @@ bench: $(VENV)/.installed ## Measure start-up, streams, engine and database; res
 
 starter: $(VENV)/.installed ## Train the bundled model again: make starter CORPUS=folder
 	@test -n "$(CORPUS)" || { echo "Say where the corpus is: make starter CORPUS=folder"; exit 2; }
-	$(BIN)/gpt2svc train --corpus $(CORPUS) --out build/starter
+	$(BIN)/gpt2svc train --config starter --corpus $(CORPUS) --output-dir build/starter
 
 image: ## Build the Docker image (BASE=another Python base, TORCH_INDEX=, PIP_CONF=a pip.conf to lend)
 	DOCKER_BUILDKIT=1 docker build --tag $(IMAGE) --build-arg BASE=$(BASE) --build-arg TORCH_INDEX=$(TORCH_INDEX) \
