@@ -109,7 +109,11 @@ class ModelCatalogue:
         return ModelFolder.open(path, name=STARTER, hasher=self._hasher)
 
     def _open_folder(self, name: str) -> ModelFolder:
-        return ModelFolder.open(Path(name).expanduser().absolute(), name=name, hasher=self._hasher)
+        try:
+            path = Path(name).expanduser().absolute()
+        except RuntimeError as error:  # ~somebody who has no home here
+            raise ModelFormatError(f"{name[:100]!r} is not a folder: {error}", field="model") from error
+        return ModelFolder.open(path, name=name, hasher=self._hasher)
 
     def _starter_path(self) -> Path:
         return self._starter_dir or Path(str(resources.files("gpt2svc") / STARTER))
