@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Self, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -22,8 +22,6 @@ from gpt2svc.persistence.sqlite import Synchronous, create_readers, create_write
 from gpt2svc.persistence.unit_of_work import UnitOfWork
 
 T = TypeVar("T")
-
-_CLOSE_TIMEOUT_S: Final = 5.0  # for reads that are still open when the database is closed
 
 _logger = logging.getLogger(__name__)
 
@@ -52,12 +50,14 @@ class Database:
         synchronous: Synchronous = "FULL",
         num_readers: int = 4,
         lock_timeout_s: float = 2.0,
+        close_timeout_s: float = 5.0,
         clock: Callable[[], datetime] = utc_now,
         ids: IdGenerator | None = None,
         scripts: MigrationScripts | None = None,
     ) -> None:
         """`synchronous`: FULL survives a power cut, NORMAL only the death of the process but costs no fsync a commit.
         `lock_timeout_s`: how long to wait for another process to let go of the file.
+        `close_timeout_s`: how long `close()` waits for reads that are still open.
         Raises StorageError for `:memory:`, which has none of these properties."""
         if str(path) == ":memory:":
             raise StorageError("The database must be a file: an in-memory one keeps nothing.")
@@ -66,6 +66,7 @@ class Database:
         self._synchronous: Synchronous = synchronous
         self._num_readers = num_readers
         self._lock_timeout_s = lock_timeout_s
+        self._close_timeout_s = close_timeout_s
         self._clock = clock
         self._scripts = scripts
         self._process_lock = ProcessLock(path.with_suffix(".lock"))
@@ -139,9 +140,11 @@ class Database:
                     await uncancelled(_started(connection))
                     yield self._unit_of_work(connection)
                 finally:
-                    if connection.sync_connection is not None:
-                        await uncancelled(connection.close())
-                    self._reading.discard(connection)
+                    try:
+                        if connection.sync_connection is not None:
+                            await uncancelled(connection.close())
+                    finally:
+                        self._reading.discard(connection)
 
     async def write(self, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
         """Run `work` in the one write transaction and return its result once it is committed.
@@ -185,14 +188,18 @@ class Database:
 
     async def _end_reads(self) -> None:
         """Wait for the reads in progress; one that doesn't end loses its connection, so that the process can end."""
+        num_ended = 0
         try:
-            async with asyncio.timeout(_CLOSE_TIMEOUT_S):
-                for _ in range(self._num_readers):
+            async with asyncio.timeout(self._close_timeout_s):
+                while num_ended < self._num_readers:
                     await self._read_places.acquire()
+                    num_ended += 1
         except TimeoutError:
             _logger.warning("Closing %s although %d reads are still open", self.path, len(self._reading))
             for connection in list(self._reading):
                 await connection.invalidate()
+        for _ in range(num_ended):
+            self._read_places.release()  # to whoever reads now and is told that the database is closed
 
     def _closed_error(self) -> StorageError:
         return StorageError(f"The database {self.path} is not open.")

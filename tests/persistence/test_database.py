@@ -1,0 +1,386 @@
+import asyncio
+import contextlib
+import os
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Awaitable, Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event
+
+from gpt2svc.errors import ForeignDatabaseError, NotFoundError, StorageError, StorageFullError
+from gpt2svc.persistence.database import Database
+from gpt2svc.persistence.migration_scripts import MigrationScripts
+from gpt2svc.persistence.schema import upgrade_schema
+from gpt2svc.persistence.unit_of_work import UnitOfWork
+from tests.persistence.turns import add_message, new_conversation, new_turn, tokens
+
+
+async def _count(database: Database) -> int:
+    async with database.read() as uow:
+        return len((await uow.conversations.list("", limit=1000)).items)
+
+
+async def _pragma(database: Database, name: str, *, of_writer: bool) -> object:
+    engine = database._writer if of_writer else database._readers
+    assert engine is not None
+    async with engine.connect() as connection:
+        return (await connection.exec_driver_sql(f"PRAGMA {name}")).scalar_one()
+
+
+async def _settle(database: Database) -> None:
+    """Let writes go on whose callers have gone."""
+    while database.num_checked_out:  # noqa: ASYNC110 (there is no event to wait for: the caller has gone)
+        await asyncio.sleep(0.001)
+
+
+def _checked_out(database: Database) -> int:
+    engines = [engine for engine in (database._writer, database._readers) if engine is not None]
+    return sum(engine.pool.checkedout() for engine in engines)  # type: ignore[attr-defined]
+
+
+async def test_opening_creates_the_folder_and_what_was_written_is_there_after_reopening(path: Path) -> None:
+    async with Database(path) as database:
+        written = await new_conversation(database, title="Привіт")
+    assert sorted(file.name for file in path.parent.iterdir()) == ["gpt2svc.db", "gpt2svc.lock"]
+    async with Database(path) as database, database.read() as uow:
+        assert await uow.conversations.get(written.id, "") == written
+
+
+async def test_closing_leaves_no_thread_and_may_be_repeated(path: Path) -> None:
+    before = {thread for thread in threading.enumerate() if not thread.name.startswith("asyncio")}
+    database = Database(path)
+    await database.open()
+    await asyncio.gather(*(_count(database) for _ in range(8)))
+    await new_conversation(database)
+    assert {thread for thread in threading.enumerate() if not thread.name.startswith("asyncio")} > before
+    await database.close()
+    await database.close()
+    assert not database.is_open
+    assert {thread for thread in threading.enumerate() if not thread.name.startswith("asyncio")} == before
+
+
+async def test_a_closed_database_says_so_and_can_be_opened_again(path: Path) -> None:
+    database = Database(path)
+    for _ in range(2):
+        with pytest.raises(StorageError, match="not open"):
+            await _count(database)
+        with pytest.raises(StorageError, match="not open"):
+            await new_conversation(database)
+        await database.open()
+        with pytest.raises(StorageError, match="open already"):
+            await database.open()
+        await new_conversation(database)
+        await database.close()
+
+
+async def test_a_second_service_on_the_same_folder_is_refused(database: Database, path: Path) -> None:
+    with pytest.raises(StorageError, match=rf"in use by another gpt2svc process \(pid {os.getpid()}\)"):
+        await Database(path, lock_timeout_s=0).open()
+    await new_conversation(database)
+
+
+async def test_the_connections_are_set_up_for_safety(path: Path) -> None:
+    async with Database(path) as database:
+        assert await _pragma(database, "journal_mode", of_writer=True) == "wal"
+        assert await _pragma(database, "synchronous", of_writer=True) == 2  # FULL
+        assert await _pragma(database, "foreign_keys", of_writer=True) == 1
+        assert await _pragma(database, "busy_timeout", of_writer=True) == 5000
+        assert await _pragma(database, "query_only", of_writer=False) == 1
+        assert await _pragma(database, "busy_timeout", of_writer=False) == 5000
+    async with Database(path, synchronous="NORMAL") as database:
+        assert await _pragma(database, "synchronous", of_writer=True) == 1
+
+
+def test_an_in_memory_database_is_refused() -> None:
+    with pytest.raises(StorageError, match="must be a file"):
+        Database(Path(":memory:"))
+
+
+async def test_a_refused_file_leaves_nothing_open(path: Path) -> None:
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE notes (text)")
+    database = Database(path, lock_timeout_s=0)
+    for _ in range(2):  # the second time would find the lock still held
+        with pytest.raises(ForeignDatabaseError):
+            await database.open()
+    assert not database.is_open
+
+
+async def test_a_folder_that_cannot_be_made_is_a_storage_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="data folder"):
+        await Database(tmp_path / "file" / "data" / "gpt2svc.db").open()
+
+
+OPEN = """
+import asyncio, concurrent.futures.thread, os, sys
+from pathlib import Path
+from gpt2svc.errors import StorageError
+from gpt2svc.persistence.database import Database
+if os.geteuid() == 0:
+    os.setuid(65534)  # root may write anything
+try:
+    asyncio.run(Database(Path(sys.argv[1])).open())
+except StorageError as error:
+    print(error.message)
+"""
+
+
+@pytest.mark.parametrize(("mode", "message"), [(0o444, "is read-only"), (0, "Permission denied")])
+def test_a_file_without_permission_is_a_storage_error(mode: int, message: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "gpt2svc.db"
+        upgrade_schema(path, MigrationScripts.bundled())
+        path.parent.chmod(0o777)
+        path.chmod(mode)
+        done = subprocess.run([sys.executable, "-c", OPEN, str(path)], check=True, capture_output=True, text=True)
+        assert message in done.stdout
+
+
+async def test_a_failed_write_rolls_back_and_comes_out_as_it_is(database: Database) -> None:
+    async def fail(uow: UnitOfWork) -> None:
+        await uow.conversations.create(owner="")
+        raise LookupError("mine")
+
+    with pytest.raises(LookupError, match="mine"):
+        await database.write(fail)
+    assert await _count(database) == 0
+    await new_conversation(database)
+    assert await _count(database) == 1
+
+
+async def test_a_write_is_committed_when_it_returns(database: Database, path: Path) -> None:
+    written = await new_conversation(database)
+    with closing(sqlite3.connect(path)) as outsider:
+        assert outsider.execute("SELECT id FROM conversations").fetchall() == [(written.id,)]
+
+
+async def test_writes_run_one_at_a_time_and_all_of_them_count(database: Database) -> None:
+    conversation = await new_conversation(database)
+    inside = 0
+
+    async def work(uow: UnitOfWork) -> None:
+        nonlocal inside
+        inside += 1
+        assert inside == 1
+        seen = (await uow.conversations.get(conversation.id, "")).settings.get("count", 0)
+        await asyncio.sleep(0)
+        await uow.conversations.update(conversation.id, "", settings={"count": seen + 1})
+        inside -= 1
+
+    await asyncio.gather(*(database.write(work) for _ in range(40)))
+    async with database.read() as uow:
+        assert (await uow.conversations.get(conversation.id, "")).settings == {"count": 40}
+
+
+async def test_a_read_sees_one_snapshot_and_hides_nothing_that_was_there_before(database: Database) -> None:
+    await new_conversation(database)
+    async with database.read() as uow:
+        assert len((await uow.conversations.list("")).items) == 1
+        await new_conversation(database)  # a writer does not wait for readers
+        assert len((await uow.conversations.list("")).items) == 1
+    assert await _count(database) == 2
+
+
+async def test_a_read_cannot_write(database: Database) -> None:
+    with pytest.raises(StorageError):
+        async with database.read() as uow:
+            await uow.conversations.create(owner="")
+    assert await _count(database) == 0
+
+
+async def test_more_readers_than_connections_wait_their_turn(database: Database) -> None:
+    await new_conversation(database)
+    assert await asyncio.gather(*(_count(database) for _ in range(50))) == [1] * 50
+
+
+async def _cancel_after(steps: int, work: Awaitable[object]) -> None:
+    """Cancel `work` after so many rounds of the event loop, each with some time for the driver's thread."""
+    task = asyncio.ensure_future(work)
+    for _ in range(steps):
+        await asyncio.sleep(0.0002)
+    task.cancel()
+    await asyncio.wait([task])
+    if not task.cancelled():
+        assert task.exception() is None  # it was done before
+
+
+async def test_a_cancelled_write_is_whole_or_absent_and_the_writer_goes_on(database: Database) -> None:
+    async def work(uow: UnitOfWork) -> None:
+        conversation = await uow.conversations.create(owner="", title="whole")
+        for number in range(3):
+            await uow.messages.create(conversation_id=conversation.id, role="user", content=str(number))
+
+    for steps in range(40):
+        await _cancel_after(steps, database.write(work))
+        if steps % 4 == 0:
+            await new_conversation(database, title="after")
+    await _settle(database)
+    assert _checked_out(database) == 0
+    async with database.read() as uow:
+        conversations = (await uow.conversations.list("", limit=1000)).items
+    assert sum(conversation.title == "after" for conversation in conversations) == 10
+    whole = [conversation for conversation in conversations if conversation.title == "whole"]
+    assert whole
+    assert {conversation.num_messages for conversation in whole} == {3}
+
+
+async def test_a_write_cancelled_while_it_waits_its_turn_never_happens(database: Database) -> None:
+    may_end = asyncio.Event()
+
+    async def slow(uow: UnitOfWork) -> None:
+        await uow.conversations.create(owner="", title="slow")
+        await may_end.wait()
+
+    first = asyncio.ensure_future(database.write(slow))
+    waiting = [asyncio.ensure_future(new_conversation(database, title="dropped")) for _ in range(3)]
+    await asyncio.sleep(0.01)
+    for task in waiting:
+        task.cancel()
+    await asyncio.wait(waiting)
+    may_end.set()
+    await first
+    assert await _count(database) == 1
+
+
+async def test_a_write_whose_caller_has_gone_is_committed(database: Database) -> None:
+    begun, may_end = asyncio.Event(), asyncio.Event()
+
+    async def work(uow: UnitOfWork) -> None:
+        await uow.conversations.create(owner="", title="kept")
+        begun.set()
+        await may_end.wait()
+
+    task = asyncio.ensure_future(database.write(work))
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    may_end.set()
+    await _settle(database)
+    assert await _count(database) == 1
+
+
+async def test_200_cancelled_reads_leave_no_connection_checked_out_and_no_thread_behind(database: Database) -> None:
+    turn = await new_turn(database)
+    await asyncio.gather(*(_count(database) for _ in range(50)))  # every connection is open
+    threads = threading.active_count()
+
+    async def read() -> None:
+        async with database.read() as uow:
+            await uow.conversations.list("", search="нема")
+            await uow.messages.path_to(turn.reply.id)
+
+    for steps in range(200):
+        await _cancel_after(steps % 20, read())
+    assert database.num_checked_out == 0
+    assert _checked_out(database) == 0
+    assert threading.active_count() == threads
+    assert await asyncio.gather(*(_count(database) for _ in range(8))) == [1] * 8
+
+
+async def test_closing_waits_for_the_write_in_progress(path: Path) -> None:
+    database = Database(path)
+    await database.open()
+    task = asyncio.ensure_future(new_conversation(database))
+    await asyncio.sleep(0)
+    await database.close()
+    await task
+    async with Database(path) as database:
+        assert await _count(database) == 1
+
+
+async def test_a_read_that_is_never_left_does_not_keep_the_process_alive(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = threading.active_count()
+    database = Database(path, close_timeout_s=0.01)
+    await database.open()
+    leaked = database.read()
+    uow = await leaked.__aenter__()
+    await uow.conversations.list("")
+    await database.close()
+    assert "1 reads are still open" in caplog.text
+    with pytest.raises(StorageError, match="not open"):
+        await _count(database)
+    with contextlib.suppress(StorageError):
+        await leaked.__aexit__(None, None, None)
+    for thread in threading.enumerate():
+        if "_connection_worker_thread" in thread.name:
+            await asyncio.to_thread(thread.join, 10)
+    assert threading.active_count() <= before + 1  # asyncio's own
+
+
+async def test_closing_waits_for_the_reads_in_progress(path: Path) -> None:
+    database = Database(path)
+    await database.open()
+    closing_task: asyncio.Task[None] | None = None
+    async with database.read() as uow:
+        closing_task = asyncio.ensure_future(database.close())
+        await asyncio.sleep(0.01)
+        assert (await uow.conversations.list("")).items == ()
+    await closing_task
+    assert not database.is_open
+
+
+async def test_a_full_disk_is_said_to_be_so_writes_nothing_by_half_and_is_overcome(database: Database) -> None:
+    turn = await new_turn(database)
+
+    async def limit(pages: int) -> None:
+        assert database._writer is not None
+        async with database._writer.connect() as connection:
+            await connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+
+    async def big(uow: UnitOfWork) -> None:
+        await uow.generations.append_tokens(turn.generation.id, tokens("a"))
+        for _ in range(20):
+            await uow.messages.create(conversation_id=turn.conversation.id, role="user", content="х" * 4000)
+
+    await limit(1)  # not below what is in use
+    for _ in range(3):
+        with pytest.raises(StorageFullError, match="full"):
+            await database.write(big)
+    async with database.read() as uow:
+        assert (await uow.conversations.get(turn.conversation.id, "")).num_messages == 2
+        assert await uow.generations.tokens(turn.generation.id) == []
+    await limit(1_000_000)
+    await database.write(big)
+    async with database.read() as uow:
+        assert (await uow.conversations.get(turn.conversation.id, "")).num_messages == 22
+        assert await uow.generations.tokens(turn.generation.id) == tokens("a")
+
+
+async def test_a_lost_connection_is_replaced(database: Database) -> None:
+    assert database._writer is not None
+    conversation = await new_conversation(database)
+    async with database._writer.connect() as connection:
+        await connection.invalidate()
+    await add_message(database, conversation, "Hi")
+    assert await _pragma(database, "foreign_keys", of_writer=True) == 1
+
+
+async def test_a_page_of_conversations_takes_one_query_however_many_there_are(database: Database) -> None:
+    for _ in range(5):
+        await new_turn(database)
+    statements: list[str] = []
+    assert database._readers is not None
+    listener: Callable[..., None] = lambda connection, cursor, statement, *rest: statements.append(statement)  # noqa: E731
+    event.listen(database._readers.sync_engine, "before_cursor_execute", listener)
+    async with database.read() as uow:
+        page = await uow.conversations.list("")
+    assert [conversation.num_messages for conversation in page.items] == [2] * 5
+    assert [statement for statement in statements if statement != "BEGIN"] == statements[-1:]
+
+
+async def test_errors_of_the_domain_pass_through_a_read(database: Database) -> None:
+    with pytest.raises(NotFoundError):
+        async with database.read() as uow:
+            await uow.conversations.get("conv_x", "")
+    assert database.num_checked_out == 0
