@@ -185,6 +185,17 @@ def test_added_tokens_of_a_fine_tune_keep_their_ids(bpe_folder: Path, tmp_path: 
         Tokenizer.from_folder(old)
 
 
+def test_token_outside_the_byte_alphabet_stands_for_itself(bpe_folder: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "bpe"
+    shutil.copytree(bpe_folder, folder)
+    vocab = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
+    size = len(vocab)
+    vocab |= {"one two": size, "слово": size + 1}
+    (folder / "vocab.json").write_text(json.dumps(vocab), encoding="utf-8")
+    tokenizer = Tokenizer.from_folder(folder)
+    assert tokenizer.decode([size, size + 1]) == "one twoслово"
+
+
 def test_settings_for_training_are_switched_off(json_folder: Path, tmp_path: Path) -> None:
     described = json.loads((json_folder / "tokenizer.json").read_text(encoding="utf-8"))
     described["model"]["dropout"] = 0.9

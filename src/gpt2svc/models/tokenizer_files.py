@@ -1,6 +1,6 @@
 """Vocabulary: a model folder's tokenizer files, read and checked. Imports `tokenizers` when it is called."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -72,15 +72,13 @@ def read_vocabulary(folder: Path) -> Vocabulary:
 
     added = backend.get_added_tokens_decoder()
     special_ids = {token_id for token_id, token in added.items() if token.special}
-    byte_of = _byte_alphabet()
+    bytes_of = _byte_decoder()
     token_bytes: dict[int, bytes] = {}
     for token, token_id in backend.get_vocab(with_added_tokens=True).items():
         if token_id in special_ids:
             token_bytes[token_id] = b""
-        elif token_id not in added and all(character in byte_of for character in token):
-            token_bytes[token_id] = bytes([byte_of[character] for character in token])
         else:
-            token_bytes[token_id] = token.encode("utf-8")
+            token_bytes[token_id] = token.encode("utf-8") if token_id in added else bytes_of(token)
     encodable = token_bytes.keys() - special_ids
     if not encodable:
         raise ModelFormatError(f"The tokenizer in {folder} has an empty vocabulary.", field=TOKENIZER_NAME)
@@ -94,11 +92,24 @@ def read_vocabulary(folder: Path) -> Vocabulary:
     )
 
 
-def _byte_alphabet() -> dict[str, int]:
-    """GPT-2's printable stand-in for each byte: itself where it is visible Latin-1, else U+0100 and up, in order."""
-    visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    hidden = sorted(set(range(256)) - set(visible))
-    return {chr(byte): byte for byte in visible} | {chr(0x100 + i): byte for i, byte in enumerate(hidden)}
+def _byte_decoder() -> Callable[[str], bytes]:
+    """Undoes GPT-2's spelling of bytes as printable characters.
+
+    A byte is spelled as itself where it is visible Latin-1, else from U+0100 on, in order. A token with any other
+    character is not spelled that way and stands for its own UTF-8.
+    """
+    visible = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    hidden = sorted(set(range(256)) - visible)
+    # U+FFFF, which Latin-1 lacks, marks what is no spelling.
+    table = {0x100 + i: byte for i, byte in enumerate(hidden)} | dict.fromkeys(hidden, 0xFFFF)
+
+    def decode(token: str) -> bytes:
+        try:
+            return token.translate(table).encode("latin-1")
+        except UnicodeEncodeError:
+            return token.encode("utf-8")
+
+    return decode
 
 
 def _mark_special(backend: "Backend", spellings: Iterable[str]) -> None:
