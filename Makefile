@@ -37,7 +37,7 @@ lint: $(VENV)/.installed-dev ## Formatting, style, types (mypy strict) and the i
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.installed ## Measure start-up, streams, engine and database; results in bench-results/
-	$(BIN)/python bench/run.py
+	$(BIN)/python -m bench.run
 
 starter: $(VENV)/.installed ## Train the bundled model again: make starter CORPUS=folder
 	@test -n "$(CORPUS)" || { echo "Say where the corpus is: make starter CORPUS=folder"; exit 2; }

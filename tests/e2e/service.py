@@ -91,8 +91,12 @@ class Service:
 
 
 def clean_environment() -> dict[str, str]:
-    """Ours without settings of the service."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("GPT2SVC_")}
+    """Ours without settings of the service, and with compiled modules kept, as a user has them."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("GPT2SVC_") and name != "PYTHONDONTWRITEBYTECODE"
+    }
 
 
 def wait_until(is_so: Callable[[], bool], explain: Callable[[], str], timeout_s: float = START_TIMEOUT_S) -> None:

@@ -1,6 +1,5 @@
 """`gpt2svc db`: the database's schema, for who wants to look at it or bring it up to date before a start."""
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +23,8 @@ def upgrade(data_dir: Path | None = _DATA_DIR, as_json: bool = _AS_JSON) -> None
     An existing file is first copied beside itself. Stop the service before.
     """
     path = _database_path(data_dir)
+    import asyncio
+
     done = asyncio.run(_upgrade(path))
     if as_json:
         write_json(

@@ -5,7 +5,6 @@ and completion answer at once. Exit codes: 0 done, 1 unexpected, 2 the user can 
 """
 
 import sys
-import traceback
 
 import typer
 
@@ -68,6 +67,8 @@ def run(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         code = EXIT_INTERRUPTED
     except Exception:
+        import traceback
+
         traceback.print_exc()
         message(
             "Error: this should not have happened: it is a bug in gpt2svc. Please report it with the lines above and "

@@ -1,9 +1,5 @@
 """`gpt2svc version`: what is installed, read from package metadata so that nothing heavy is imported."""
 
-import platform
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as installed_version
-
 import typer
 
 from gpt2svc.cli.output import write, write_json
@@ -13,6 +9,9 @@ PACKAGES = ("gpt2svc", "torch", "transformers", "tokenizers", "fastapi", "sqlalc
 
 def package_version(name: str) -> str | None:
     """None when the package is not installed."""
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed_version
+
     try:
         return installed_version(name)
     except PackageNotFoundError:
@@ -23,6 +22,8 @@ def version(
     as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
 ) -> None:
     """Show the versions of gpt2svc, Python and the libraries that matter for its results."""
+    import platform
+
     versions = {name: package_version(name) for name in PACKAGES}
     versions["python"] = platform.python_version()
     if as_json:
