@@ -22,9 +22,9 @@ def upgrade(data_dir: Path | None = _DATA_DIR, as_json: bool = _AS_JSON) -> None
 
     An existing file is first copied beside itself. Stop the service before.
     """
-    path = _database_path(data_dir)
     import asyncio
 
+    path = _database_path(data_dir)
     done = asyncio.run(_upgrade(path))
     if as_json:
         write_json(
