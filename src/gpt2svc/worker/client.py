@@ -129,21 +129,30 @@ class WorkerClient:
     async def aclose(self) -> None:
         """Stop the process and end all requests with UnavailableError. May be called twice."""
         self._is_closed = True
-        self._requests.fail_all(self._unavailable())
-        tasks = [task for task in (self._supervision, self._reading) if task is not None]
-        for task in tasks:
-            task.cancel()
+        self._requests.fail_all(self._unavailable)
+        self._stop_supervising()
+        if self._reading is not None:
+            self._reading.cancel()
         try:
-            if tasks:
+            if tasks := {task for task in (self._supervision, self._reading) if task is not None}:
                 await asyncio.wait(tasks)
         except asyncio.CancelledError:
             self._supervisor.kill()  # no time for a graceful stop
             raise
 
+    def _stop_supervising(self) -> None:
+        # NOTE: never twice: the second would cut short the wait for the process to be gone.
+        if self._supervision is not None and not self._supervision.cancelling():
+            self._supervision.cancel()
+
     async def _supervise(self, after: asyncio.Task[None] | None) -> None:
         if after is not None:
             await asyncio.wait({after})
-        await self._supervisor.run()
+        try:
+            await self._supervisor.run()
+        except Exception as error:
+            logger.exception("The supervision of model %s ended with an error", self._options.model)
+            self._supervisor.give_up(f"Its worker process can't be supervised: {error!r}.")
 
     # The model's text side
 
@@ -172,8 +181,7 @@ class WorkerClient:
     def _give_up(self, reason: str) -> None:
         """The worker may well load the weights, but without its text side the model is of no use."""
         self._supervisor.give_up(reason)
-        if self._supervision is not None:
-            self._supervision.cancel()
+        self._stop_supervising()
 
     def _known_folder(self) -> ModelFolder:
         if self._folder is None:

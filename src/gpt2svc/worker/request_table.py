@@ -1,6 +1,6 @@
 """The requests that a client holds: waiting for the worker to be ready, or running in it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from gpt2svc.engine.types import EngineRequest, TokenOutput
 from gpt2svc.errors import EngineError
@@ -62,14 +62,16 @@ class RequestTable:
         self._forget(request_id)
         return was_running
 
-    def fail_running(self, error: Exception) -> None:
-        for request_id in list(self._running):
-            self._streams[request_id].fail(error)
-            self._forget(request_id)
+    def fail_running(self, make_error: Callable[[], Exception]) -> None:
+        self._fail(list(self._running), make_error)
 
-    def fail_all(self, error: Exception) -> None:
-        for request_id, stream in list(self._streams.items()):
-            stream.fail(error)
+    def fail_all(self, make_error: Callable[[], Exception]) -> None:
+        self._fail(list(self._streams), make_error)
+
+    def _fail(self, request_ids: list[str], make_error: Callable[[], Exception]) -> None:
+        for request_id in request_ids:
+            # One error each: a shared one would collect the traceback of every reader that it is raised in.
+            self._streams[request_id].fail(make_error())
             self._forget(request_id)
 
     def _forget(self, request_id: str) -> None:

@@ -76,7 +76,7 @@ class WorkerSupervisor:
         self.retry_after_s = retry_after_s
         self.failed_at = time.monotonic()
         self._show("failed", error=reason)
-        self._requests.fail_all(UnavailableError(reason, retry_after_s=retry_after_s))
+        self._requests.fail_all(lambda: UnavailableError(reason, retry_after_s=retry_after_s))
 
     async def run(self) -> None:
         """Until cancelled, or until the model has failed for good. Leaves no process behind."""
@@ -152,7 +152,7 @@ class WorkerSupervisor:
         was_healthy = self._ready_at is not None and time.monotonic() - self._ready_at >= self._policy.healthy_s
         self._num_crashes = 1 if was_healthy else self._num_crashes + 1
         self._num_load_crashes = 0 if was_ready else self._num_load_crashes + 1
-        self._requests.fail_running(WorkerCrashedError(f"{happened}."))
+        self._requests.fail_running(lambda: WorkerCrashedError(f"{happened}."))
         if self._num_load_crashes >= self._policy.max_load_crashes:
             self._num_load_crashes = 0
             self.give_up(f"{happened} while it loaded the model.", retry_after_s=self._policy.retry_s)
