@@ -215,12 +215,13 @@ async def test_deleting_takes_everything_that_belongs_to_it_and_nothing_more(dat
         assert await uow.idempotency_keys.get("", kept.conversation.id) is not None
 
 
-async def test_a_conversation_of_thousands_of_messages_can_be_deleted(database: Database) -> None:
+@pytest.mark.slow
+async def test_a_conversation_of_more_than_a_thousand_messages_can_be_deleted(database: Database) -> None:
     conversation = await new_conversation(database)
 
     async def fill(uow) -> None:
         parent_id = None
-        for number in range(1500):
+        for number in range(1100):
             message = await uow.messages.create(
                 conversation_id=conversation.id, role="user", content=str(number), parent_id=parent_id
             )

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import event
+from sqlalchemy.exc import IntegrityError
 
 from gpt2svc.errors import ForeignDatabaseError, NotFoundError, StorageError, StorageFullError
 from gpt2svc.persistence.database import Database
@@ -266,6 +267,37 @@ async def test_a_write_whose_caller_has_gone_is_committed(database: Database) ->
     may_end.set()
     await _settle(database)
     assert await _count(database) == 1
+
+
+async def test_a_write_that_fails_after_its_caller_has_gone_is_logged(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    begun, may_end = asyncio.Event(), asyncio.Event()
+
+    async def work(uow: UnitOfWork) -> None:
+        begun.set()
+        await may_end.wait()
+        raise LookupError("lost")
+
+    task = asyncio.ensure_future(database.write(work))
+    await begun.wait()
+    task.cancel()
+    await asyncio.wait([task])
+    may_end.set()
+    await _settle(database)
+    await asyncio.sleep(0)
+    assert "after its caller had gone: lost" in caplog.text
+
+
+async def test_errors_do_not_repeat_what_people_wrote(database: Database) -> None:
+    turn = await new_turn(database)
+    with pytest.raises(IntegrityError) as caught:
+        await database.write(
+            lambda uow: uow.messages.create(
+                conversation_id=turn.conversation.id, role="user", content="a secret", message_id=turn.reply.id
+            )
+        )
+    assert "a secret" not in str(caught.value)
 
 
 async def test_200_cancelled_reads_leave_no_connection_checked_out_and_no_thread_behind(database: Database) -> None:

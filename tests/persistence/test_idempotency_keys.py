@@ -1,4 +1,7 @@
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -75,6 +78,15 @@ async def test_a_sweep_deletes_old_keys_and_counts_them(database: Database, cloc
     assert await database.write(lambda uow: uow.idempotency_keys.sweep()) == 1
     async with database.read() as uow:
         assert await uow.idempotency_keys.get("new", "key") is not None
+
+
+async def test_a_new_claim_sweeps(database: Database, clock: Clock, path: Path) -> None:
+    conversation = await new_conversation(database)
+    for owner in ("a", "b", "c"):
+        clock.move(DAY)
+        await _claim(database, conversation.id, owner=owner)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT owner FROM idempotency_keys").fetchall() == [("c",)]
 
 
 async def test_a_key_needs_a_conversation_and_storable_text(database: Database) -> None:

@@ -158,7 +158,11 @@ class Database:
         # NOTE: no await between here and the callback that gives the turn back, so that a cancellation can't lose it.
         transaction = asyncio.ensure_future(self._transaction(work))
         transaction.add_done_callback(self._end_turn)
-        return await asyncio.shield(transaction)
+        try:
+            return await asyncio.shield(transaction)
+        except asyncio.CancelledError:
+            transaction.add_done_callback(_log_unheard_failure)
+            raise
 
     async def _transaction(self, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
         if self._writer is None:
@@ -207,3 +211,9 @@ class Database:
 
 async def _started(connection: AsyncConnection) -> None:
     await connection.start()
+
+
+def _log_unheard_failure(transaction: asyncio.Future[T]) -> None:
+    """Of a write whose caller was cancelled: there is nobody left to raise it to."""
+    if not transaction.cancelled() and (error := transaction.exception()) is not None:
+        _logger.warning("A write failed after its caller had gone: %s", error)

@@ -58,7 +58,7 @@ class IdempotencyKeyRepository:
         is_there = exists().where(ConversationRow.id == conversation_id)
         if not (await self._connection.execute(select(is_there))).scalar_one():
             raise NotFoundError("conversation", conversation_id)
-        await self._connection.execute(delete(IdempotencyKeyRow).where(*_is(owner, key)))  # an expired one
+        await self.sweep()  # this key's expired row, if any, and whatever else is due
         record = IdempotencyRecord(
             owner=owner,
             key=key,
@@ -74,7 +74,7 @@ class IdempotencyKeyRepository:
         return record
 
     async def sweep(self) -> int:
-        """Delete keys older than KEY_LIFETIME; returns how many."""
+        """Delete keys older than KEY_LIFETIME; returns how many. Every new claim does it."""
         statement = delete(IdempotencyKeyRow).where(IdempotencyKeyRow.created_at <= self._clock() - KEY_LIFETIME)
         return (await self._connection.execute(statement)).rowcount
 

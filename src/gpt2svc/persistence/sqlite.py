@@ -99,6 +99,7 @@ def _create_async_engine(path: Path, pragmas: list[str], *, begin: str, pool_siz
         max_overflow=0,
         # isolation_level None keeps the driver from beginning transactions of its own, at moments of its own choice.
         connect_args={"isolation_level": None, "timeout": BUSY_TIMEOUT_S},
+        hide_parameters=True,  # they are people's messages, and errors end up in logs
     )
     _set_up(engine.sync_engine, pragmas, begin=begin)
     return engine
