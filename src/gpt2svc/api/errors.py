@@ -133,7 +133,7 @@ def from_validation(errors: Sequence[Mapping[str, Any]]) -> ApiError:
     error = errors[0]
     where, *path = error["loc"] or ("body",)
     name = ".".join(str(part) for part in path)
-    shown = printable(name, _MAX_NAME) or f"the {where}"
+    shown = printable(name, _MAX_NAME) or f"The {where}"
     rest = f" ({len(errors) - 1} more of its fields are wrong too.)" if len(errors) > 1 else ""
     return ApiError(422, f"{_reason(shown, error)}{rest}", InvalidInputError.code, param=name or None)
 

@@ -61,6 +61,7 @@ def _build(app: FastAPI) -> dict[str, Any]:
         routes=app.routes,
         license_info={"name": "MIT", "identifier": "MIT"},
     )
+    _drop_invented_errors(document)
     components = document["components"]
     _, events = models_json_schema(
         [(schema, "serialization") for schema in EVENT_SCHEMAS], ref_template="#/components/schemas/{model}"
@@ -72,3 +73,14 @@ def _build(app: FastAPI) -> dict[str, Any]:
     }
     document["security"] = [{}, {"bearer": []}, {"header": []}]
     return document
+
+
+def _drop_invented_errors(document: dict[str, Any]) -> None:
+    """FastAPI puts its own 422 on every route with a path parameter; here an id of any form is simply not found."""
+    for item in document["paths"].values():
+        for operation in item.values():
+            content = operation["responses"].get("422", {}).get("content", {})
+            if "HTTPValidationError" in content.get("application/json", {}).get("schema", {}).get("$ref", ""):
+                del operation["responses"]["422"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        document["components"]["schemas"].pop(name, None)

@@ -52,7 +52,7 @@ class TrustedOriginMiddleware:
         return None
 
     def _is_own_origin(self, origin: str, host: str) -> bool:
-        scheme = urlsplit(origin).scheme if origin.isascii() else ""
+        scheme = origin.partition(":")[0].lower()
         named = _netloc(origin, scheme)
         if scheme not in ("http", "https") or named is None:
             return False  # "null" too: a sandboxed frame or a local file

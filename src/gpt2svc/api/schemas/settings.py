@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, Field, Strict
 
-from gpt2svc.api.schemas.values import Number, RequestBody, Text, WholeNumber
+from gpt2svc.api.schemas.values import AS_INT, Number, RequestBody, Text
 from gpt2svc.generation.settings import (
     MAX_LOGIT_BIAS,
     MAX_LOGPROBS,
@@ -23,11 +23,14 @@ def _setting(name: str) -> Any:
     shown = spec.type(spec.default)
     return Field(
         None,
-        ge=spec.type(spec.minimum),
-        le=spec.type(spec.maximum),
         description=f"{spec.description} Default {shown:g}.",
         examples=[shown],
     )
+
+
+def _limits(name: str) -> Any:
+    spec = SETTING_SPECS[name]
+    return Field(ge=spec.type(spec.minimum), le=spec.type(spec.maximum))
 
 
 def _as_list(value: Any) -> Any:
@@ -46,27 +49,24 @@ TokenId = Annotated[str, Field(pattern=r"^[0-9]{1,9}$")]
 class SettingsIn(RequestBody):
     """Sampling settings, all optional. They lie over the conversation's own, and those over the defaults."""
 
-    temperature: Number | None = _setting("temperature")
-    top_k: WholeNumber | None = _setting("top_k")
-    top_p: Number | None = _setting("top_p")
-    min_p: Number | None = _setting("min_p")
-    typical_p: Number | None = _setting("typical_p")
-    repetition_penalty: Number | None = _setting("repetition_penalty")
-    presence_penalty: Number | None = _setting("presence_penalty")
-    frequency_penalty: Number | None = _setting("frequency_penalty")
-    no_repeat_ngram_size: WholeNumber | None = _setting("no_repeat_ngram_size")
-    max_new_tokens: WholeNumber | None = _setting("max_new_tokens")
-    max_length: WholeNumber | None = Field(
-        None,
-        ge=int(SETTING_SPECS["max_new_tokens"].minimum),
-        le=int(SETTING_SPECS["max_new_tokens"].maximum),
-        description="An alias of `max_new_tokens`; give one of the two.",
+    temperature: Annotated[Number, _limits("temperature")] | None = _setting("temperature")
+    top_k: Annotated[int, Strict(), _limits("top_k"), AS_INT] | None = _setting("top_k")
+    top_p: Annotated[Number, _limits("top_p")] | None = _setting("top_p")
+    min_p: Annotated[Number, _limits("min_p")] | None = _setting("min_p")
+    typical_p: Annotated[Number, _limits("typical_p")] | None = _setting("typical_p")
+    repetition_penalty: Annotated[Number, _limits("repetition_penalty")] | None = _setting("repetition_penalty")
+    presence_penalty: Annotated[Number, _limits("presence_penalty")] | None = _setting("presence_penalty")
+    frequency_penalty: Annotated[Number, _limits("frequency_penalty")] | None = _setting("frequency_penalty")
+    no_repeat_ngram_size: Annotated[int, Strict(), _limits("no_repeat_ngram_size"), AS_INT] | None = _setting(
+        "no_repeat_ngram_size"
     )
-    min_new_tokens: WholeNumber | None = _setting("min_new_tokens")
-    seed: WholeNumber | None = Field(
+    max_new_tokens: Annotated[int, Strict(), _limits("max_new_tokens"), AS_INT] | None = _setting("max_new_tokens")
+    max_length: Annotated[int, Strict(), _limits("max_new_tokens"), AS_INT] | None = Field(
+        None, description="An alias of `max_new_tokens`; give one of the two."
+    )
+    min_new_tokens: Annotated[int, Strict(), _limits("min_new_tokens"), AS_INT] | None = _setting("min_new_tokens")
+    seed: Annotated[int, Strict(), Field(ge=0, le=MAX_SEED), AS_INT] | None = Field(
         None,
-        ge=0,
-        le=MAX_SEED,
         description="The same seed, prompt, settings and model give the same tokens. Null: drawn for each reply, and "
         "stored with it.",
         examples=[42],
@@ -83,10 +83,8 @@ class SettingsIn(RequestBody):
         description="Token id to a number from -100 to 100, which is added to the token's score.",
         examples=[{"198": -100.0}],
     )
-    logprobs: WholeNumber | None = Field(
+    logprobs: Annotated[int, Strict(), Field(ge=0, le=MAX_LOGPROBS), AS_INT] | None = Field(
         None,
-        ge=0,
-        le=MAX_LOGPROBS,
         description="Send each token's log-probability, and those of so many of the likeliest tokens.",
         examples=[3],
     )

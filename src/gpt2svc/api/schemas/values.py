@@ -34,5 +34,6 @@ def _as_int(value: Any) -> Any:
 
 Text = Annotated[str, Strict(), AfterValidator(_refuse_nul)]  # NOTE: pydantic itself refuses lone surrogates
 FilledText = Annotated[Text, AfterValidator(_refuse_blank)]
-WholeNumber = Annotated[int, Strict(), BeforeValidator(_as_int, json_schema_input_type=int)]
+# A whole number is Annotated[int, Strict(), <its limits>, AS_INT]: limits after AS_INT would be lost to OpenAPI.
+AS_INT = BeforeValidator(_as_int)
 Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
