@@ -72,6 +72,9 @@ class WorkerProcess:
         """Load the model; None when that failed, which the API process has then been told."""
         options = self._first_message().options
         configure_logging(options.log_level, options.log_format)
+        # NOTE: collecting while torch is imported finds nothing and takes 0.3 s of two. What is alive afterwards stays
+        # alive, so it is frozen: else a full collection (0.2 s) would walk through all of torch in mid-stream.
+        gc.disable()
         try:
             apply_cpu_options(options, os.environ)
             engine, info = self._load(options, self._channel.send)
@@ -84,10 +87,8 @@ class WorkerProcess:
             logger.exception("Loading the model failed")
             self._channel.send(Failed(Gpt2svcError.code, f"{type(error).__name__}: {error}"))
             return None
-        # NOTE: what is alive now stays alive: without this, each full garbage collection would walk through all of
-        # torch in the middle of a step.
-        gc.collect()
         gc.freeze()
+        gc.enable()
         self._channel.send(Ready(info))
         return engine
 
