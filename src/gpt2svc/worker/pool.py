@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Self
 
 from gpt2svc.errors import InvalidInputError, NotFoundError, UnavailableError
-from gpt2svc.models.catalogue import STARTER, ModelCatalogue, is_folder_path
+from gpt2svc.models.catalogue import ModelCatalogue, is_folder_path
 from gpt2svc.models.hub_name import HubName
 from gpt2svc.worker.client import WORKER_COMMAND, WorkerClient
 from gpt2svc.worker.options import WorkerOptions
@@ -71,7 +71,6 @@ class WorkerPool:
         return self._options.model
 
     def get(self, model: str | None = None) -> WorkerClient:
-        """See EnginePool. Raises InvalidInputError too, for what can't be a model's name."""
         if not self._is_open:
             raise UnavailableError("The service is stopping.", retry_after_s=1.0)
         name = self._options.model if model is None else model
@@ -134,9 +133,9 @@ class WorkerPool:
 
 def _key(name: str) -> str:
     """One key for all spellings of a hub name: "gpt2" and "openai-community/gpt2@main" are one model."""
-    if name == STARTER or is_folder_path(name):
+    if is_folder_path(name):
         return name
     try:
         return str(HubName.parse(name))
     except InvalidInputError:
-        return name  # `resolve` says what is wrong with it
+        return name  # the bundled model, or nonsense, which `resolve` refuses

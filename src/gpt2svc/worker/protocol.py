@@ -69,7 +69,8 @@ class EnginePool(Protocol):
     def get(self, model: str | None = None) -> EngineClient:
         """The client of a model, starting its worker when it is not running yet.
 
-        None is the default model. Raises NotFoundError for a name that is neither loaded nor on this machine, and
+        None is the default model. Raises NotFoundError for a name that is neither loaded nor on this machine,
+        InvalidInputError for what can't be a model's name, ModelError for a model that is here and can't be used, and
         UnavailableError when another model can't be loaded now (all places taken by busy ones).
         """
         ...

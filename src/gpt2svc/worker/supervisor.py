@@ -144,6 +144,7 @@ class WorkerSupervisor:
                 self.send_waiting()
             case Failed():
                 self._failure = message
+                self.kill()  # it has said everything; its exit need not be waited for
 
     def _after_crash(self, reason: str) -> float:
         """Delay before the restart, in seconds."""
