@@ -71,7 +71,7 @@ class ChatStack:
         await self.database.close()
 
     async def crash(self) -> None:
-        """As a kill between two transactions does: every task of the supervisor's just goes, nothing more is written."""
+        """As a kill between two transactions does: the supervisor's tasks just go, nothing more is written."""
         names = ("generation-", "read-", "log-writer")
         tasks = [task for task in asyncio.all_tasks() if task.get_name().startswith(names)]
         for task in tasks:
