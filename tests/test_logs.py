@@ -60,12 +60,14 @@ def test_errors_come_with_their_traceback(capsys: pytest.CaptureFixture[str]) ->
 def test_lines_below_the_level_and_the_chatter_of_libraries_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("debug")
     logging.getLogger("aiosqlite").debug("parameters of a statement")
+    logging.getLogger("httpx").info("a signed URL")
     logging.getLogger("gpt2svc").debug("ours")
     configure_logging("warning")
     logging.getLogger("gpt2svc").info("too quiet")
     lines = capsys.readouterr().err
     assert "ours" in lines
     assert "parameters" not in lines
+    assert "signed" not in lines
     assert "too quiet" not in lines
 
 

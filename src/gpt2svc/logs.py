@@ -11,7 +11,7 @@ from typing import Literal
 
 LogFormat = Literal["text", "json"]
 
-# These write request bodies, statement parameters or each chunk of a stream at DEBUG.
+# These write statement parameters or each chunk of a stream at DEBUG, and whole URLs, signed ones too, at INFO.
 _NOISY = ("aiosqlite", "asyncio", "filelock", "httpcore", "httpx", "huggingface_hub", "sse_starlette", "urllib3")
 _RESERVED = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
@@ -27,7 +27,7 @@ def configure_logging(level: str = "info", log_format: str = "text") -> None:
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     for name in _NOISY:
-        logging.getLogger(name).setLevel(max(logging.INFO, root.level))
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
 
 
 class TextFormatter(logging.Formatter):

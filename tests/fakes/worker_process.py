@@ -1,4 +1,4 @@
-"""A worker process without torch: the real main loop around an engine that echoes, and misbehaves when told to.
+"""A worker process without torch: all of it is real but the engine, which echoes, and misbehaves when told to.
 
 `python -m tests.fakes.worker_process [options] --fd N`. What a request's `owner` says happens when it has brought its
 second token: "crash" kills the process, "hang" never returns from the step, "raise" raises out of it.
@@ -13,7 +13,8 @@ from collections.abc import Callable
 
 from gpt2svc.engine.types import EngineRequest, EngineStats, ModelInfo, TokenOutput
 from gpt2svc.errors import EngineError, InvalidInputError, ModelDownloadError, ModelFormatError
-from gpt2svc.worker.messages import FromWorker, Loading, Located
+from gpt2svc.worker.loading import locate
+from gpt2svc.worker.messages import FromWorker, Loading
 from gpt2svc.worker.options import WorkerOptions
 from gpt2svc.worker.process import main
 
@@ -104,7 +105,7 @@ def run() -> int:
     options, rest = parser.parse_known_args()
 
     def load(worker_options: WorkerOptions, report: Callable[[FromWorker], None]) -> tuple[EchoEngine, ModelInfo]:
-        report(Located())
+        locate(worker_options, report)
         for i in range(10):
             report(Loading("loading", "Reading weights", 10.0 * i))
             time.sleep(options.load_s / 10)

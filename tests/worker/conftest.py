@@ -40,9 +40,11 @@ def open_client(model_folder: Path, tmp_path: Path):
 
     @asynccontextmanager
     async def open_client(
-        *arguments: str, policy: RestartPolicy = QUICK, model: str | None = None
+        *arguments: str, policy: RestartPolicy = QUICK, model: str | None = None, hub_endpoint: str | None = None
     ) -> AsyncIterator[WorkerClient]:
-        options = WorkerOptions(model or str(model_folder), models_dir=str(tmp_path), allow_folder=True)
+        options = WorkerOptions(
+            model or str(model_folder), models_dir=str(tmp_path), allow_folder=True, hub_endpoint=hub_endpoint
+        )
         client = WorkerClient(options, ModelCatalogue(tmp_path), policy=policy, command=echo_command(*arguments))
         client.start()
         try:

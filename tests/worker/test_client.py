@@ -12,6 +12,7 @@ from gpt2svc.engine.types import EngineRequest, TokenOutput
 from gpt2svc.errors import UnavailableError, WorkerCrashedError
 from gpt2svc.worker.client import WorkerClient
 from gpt2svc.worker.policy import RestartPolicy
+from tests.fakes.hub_server import COMMIT, HubServer
 from tests.worker.conftest import QUICK, is_alive, until
 from tests.worker.messages import request
 
@@ -187,6 +188,30 @@ async def test_an_unreachable_hub_is_tried_again_later(open_client, tmp_path: Pa
         assert raised.value.retry_after_s == QUICK.retry_s
         await until(lambda: client.state.status == "ready")
         assert client.state.error is None
+
+
+async def test_a_model_of_the_hub_is_downloaded_and_its_tokenizer_is_known_then(
+    open_client, model_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    with HubServer().running() as hub:
+        hub.add("tests/model", model_folder)
+        async with open_client(model="tests/model", hub_endpoint=hub.url) as client:
+            with pytest.raises(UnavailableError, match="not ready yet"):
+                _ = client.tokenizer
+            assert await collect(client, request()) == ((1, 2, 3), "length")
+            await until(lambda: has_tokenizer(client))
+            assert client.revision == COMMIT
+
+
+async def test_a_model_that_the_hub_has_not_got_is_failed_with_its_reason(
+    open_client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    with HubServer().running() as hub:
+        async with open_client(model="tests/unknown", hub_endpoint=hub.url) as client:
+            await until(lambda: client.state.status == "failed")
+            assert "no such model" in (client.state.error or "")
 
 
 async def test_an_unexpected_error_while_loading_is_tried_again_and_named(open_client) -> None:

@@ -55,13 +55,14 @@ class Worker:
 
 
 @pytest.fixture
-def start_worker(tmp_path: Path) -> Iterator[Callable[..., Worker]]:
+def start_worker(tmp_path: Path, model_folder: Path) -> Iterator[Callable[..., Worker]]:
     workers = []
 
     def start_worker(*arguments: str, command: tuple[str, ...] | None = None, is_ready: bool = True) -> Worker:
         worker = Worker(*arguments, command=command)
         workers.append(worker)
-        worker.send(Start(WorkerOptions("m", models_dir=str(tmp_path), log_level="warning")))
+        options = WorkerOptions(str(model_folder), models_dir=str(tmp_path), allow_folder=True, log_level="warning")
+        worker.send(Start(options))
         if is_ready:
             worker.receive_until(lambda message: isinstance(message, Ready))
         return worker
