@@ -6,6 +6,7 @@ typing slip must not silently leave a default in force.
 
 import difflib
 import os
+import re
 import sys
 import tomllib
 from collections.abc import Mapping
@@ -15,7 +16,7 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import Field, PrivateAttr, SecretStr, StringConstraints, ValidationError, field_validator
+from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, StringConstraints, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from gpt2svc.errors import ConfigError
@@ -24,7 +25,14 @@ ENV_PREFIX = "GPT2SVC_"
 ENV_FILE = ".env"
 TOML_FILE = "gpt2svc.toml"
 
-Name = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
+
+def _check_printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("must hold printable characters only")
+    return text
+
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=256), AfterValidator(_check_printable)]
 
 
 def default_data_dir() -> Path:
@@ -55,7 +63,7 @@ class Settings(BaseSettings):
     data_dir: Path = Field(
         default_factory=default_data_dir, description="Folder of the database and downloaded models."
     )
-    device: Annotated[str, StringConstraints(pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$")] = Field(
+    device: str = Field(
         "auto", description="auto, cpu, mps, cuda or cuda:<number>; auto takes CUDA, then MPS, then the CPU."
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field("auto", description="Arithmetic of the model.")
@@ -130,6 +138,13 @@ class Settings(BaseSettings):
             raise ValueError(f"must have 16 to 512 characters, not {len(value.get_secret_value())}")
         if value is not None and not all("!" <= c <= "~" for c in value.get_secret_value()):
             raise ValueError("must hold printable ASCII characters only, without spaces: it travels in a header")
+        return value
+
+    @field_validator("device")
+    @classmethod
+    def _check_device(cls, value: str) -> str:
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:[0-9]{1,3})?", value):
+            raise ValueError("must be auto, cpu, mps, cuda or cuda:<number>")
         return value
 
     @field_validator("hub_endpoint")
@@ -237,4 +252,6 @@ def _config_error(error: ValidationError, sources: Mapping[str, str]) -> ConfigE
     first = error.errors(include_url=False, include_input=False)[0]
     name = str(first["loc"][0])
     reason = first["msg"].removeprefix("Value error, ")
+    for theirs, ours in (("Input should be", "must be"), ("String should", "must"), ("Value should", "must")):
+        reason = reason.replace(theirs, ours)
     return ConfigError(f"The setting {name} (from {sources.get(name, 'default')}) is wrong: {reason}.", field=name)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from gpt2svc.config import Settings
 
+KEEP_ALIVE_S = 65  # longer than the 60 s of common proxies: the side that reuses connections should close them
 CLOSE_TIMEOUT_S = 5  # for connections whose replies have ended: their readers only have to read
 
 
@@ -34,6 +35,10 @@ def serve(
     log_format: Annotated[str | None, typer.Option(help="text or json.")] = None,
 ) -> None:
     """Run the service. Flags win over GPT2SVC_* variables, .env and gpt2svc.toml: see `gpt2svc config show`."""
+    import gc
+
+    gc.disable()  # until the service is up: imports make objects that stay, and looking through them costs a tenth
+
     from gpt2svc.cli.model_check import require_usable_model
     from gpt2svc.config import load_settings
     from gpt2svc.logs import configure_logging
@@ -52,12 +57,22 @@ def serve(
     require_key_beyond_loopback(settings)
     require_usable_model(settings.model)
     configure_logging(settings.log_level, settings.log_format)
+    _quieten_libraries(settings.log_level)
     listener = listen(settings)
 
     import asyncio
 
     with listener:
         asyncio.run(_run(settings, listener))
+
+
+def _quieten_libraries(log_level: str) -> None:
+    """What they say of each start is for those who look for it."""
+    import logging
+
+    if log_level != "debug":
+        for name in ("alembic", "uvicorn.error"):
+            logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def require_key_beyond_loopback(settings: "Settings") -> None:
@@ -129,11 +144,12 @@ async def _run(settings: "Settings", listener: "socket.socket") -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=CLOSE_TIMEOUT_S,
     )
     server = GracefulServer(
         config,
-        on_up=lambda: _greet(settings, listener),
+        on_up=lambda: _on_up(settings, listener),
         drain=lambda: services.generations.stop(settings.drain_s),
     )
     async with app.router.lifespan_context(app):
@@ -145,7 +161,12 @@ async def _run(settings: "Settings", listener: "socket.socket") -> None:
             raise
 
 
-def _greet(settings: "Settings", listener: "socket.socket") -> None:
+def _on_up(settings: "Settings", listener: "socket.socket") -> None:
+    import gc
+
+    gc.freeze()
+    gc.enable()
+
     from gpt2svc.cli.version import package_version
 
     address, port = listener.getsockname()[:2]

@@ -14,6 +14,7 @@ logger = logging.getLogger(__name__)
 
 _HEADER = "x-request-id"
 _ACCEPTED = re.compile(r"[A-Za-z0-9._-]{1,64}")  # taken over from a proxy; anything else could forge log lines
+_PROBES = frozenset({"/livez", "/readyz"})  # every few seconds, for ever
 
 
 class RequestIdMiddleware:
@@ -48,7 +49,8 @@ class RequestIdMiddleware:
             message = f"The service failed to answer this request. Its log names it {request_id}."
             await ApiError(500, message, "internal_error").response()(scope, receive, send_named)
         finally:
-            logger.info(
+            logger.log(
+                logging.DEBUG if scope["path"] in _PROBES else logging.INFO,
                 "%s %s %s %.0f ms %s",
                 printable(scope["method"], 20),
                 printable(scope["path"], 200),
