@@ -40,6 +40,18 @@ async def _settle(database: Database) -> None:
         await asyncio.sleep(0.001)
 
 
+def _connection_threads(before: set[threading.Thread]) -> list[threading.Thread]:
+    """Those that were not there before; each connection has one."""
+    return [thread for thread in threading.enumerate() if thread not in before and "connection" in thread.name]
+
+
+async def _join(threads: list[threading.Thread]) -> None:
+    """They end just after the database is closed."""
+    for thread in threads:
+        await asyncio.to_thread(thread.join, 10)
+        assert not thread.is_alive()
+
+
 def _checked_out(database: Database) -> int:
     engines = [engine for engine in (database._writer, database._readers) if engine is not None]
     return sum(engine.pool.checkedout() for engine in engines)  # type: ignore[attr-defined]
@@ -54,16 +66,16 @@ async def test_opening_creates_the_folder_and_what_was_written_is_there_after_re
 
 
 async def test_closing_leaves_no_thread_and_may_be_repeated(path: Path) -> None:
-    before = {thread for thread in threading.enumerate() if not thread.name.startswith("asyncio")}
+    before = set(threading.enumerate())
     database = Database(path)
     await database.open()
     await asyncio.gather(*(_count(database) for _ in range(8)))
     await new_conversation(database)
-    assert {thread for thread in threading.enumerate() if not thread.name.startswith("asyncio")} > before
+    assert len(_connection_threads(before)) == 5
     await database.close()
     await database.close()
     assert not database.is_open
-    assert {thread for thread in threading.enumerate() if not thread.name.startswith("asyncio")} == before
+    await _join(_connection_threads(before))
 
 
 async def test_a_closed_database_says_so_and_can_be_opened_again(path: Path) -> None:
@@ -161,6 +173,18 @@ async def test_a_write_is_committed_when_it_returns(database: Database, path: Pa
     written = await new_conversation(database)
     with closing(sqlite3.connect(path)) as outsider:
         assert outsider.execute("SELECT id FROM conversations").fetchall() == [(written.id,)]
+
+
+async def test_a_write_holds_the_lock_from_its_first_read_on(database: Database, path: Path) -> None:
+    async def work(uow: UnitOfWork) -> None:
+        await uow.conversations.list("")
+        with (
+            closing(sqlite3.connect(path, timeout=0)) as outsider,
+            pytest.raises(sqlite3.OperationalError, match="locked"),
+        ):
+            outsider.execute("BEGIN IMMEDIATE")
+
+    await database.write(work)
 
 
 async def test_writes_run_one_at_a_time_and_all_of_them_count(database: Database) -> None:
@@ -304,6 +328,9 @@ async def test_200_cancelled_reads_leave_no_connection_checked_out_and_no_thread
     turn = await new_turn(database)
     await asyncio.gather(*(_count(database) for _ in range(50)))  # every connection is open
     threads = threading.active_count()
+    lost: list[object] = []
+    assert database._readers is not None
+    event.listen(database._readers.sync_engine, "invalidate", lambda *arguments: lost.append(arguments))
 
     async def read() -> None:
         async with database.read() as uow:
@@ -315,7 +342,19 @@ async def test_200_cancelled_reads_leave_no_connection_checked_out_and_no_thread
     assert database.num_checked_out == 0
     assert _checked_out(database) == 0
     assert threading.active_count() == threads
+    assert lost == []  # else its thread may still be using what the next one needs
     assert await asyncio.gather(*(_count(database) for _ in range(8))) == [1] * 8
+
+
+async def test_reads_cancelled_while_their_connection_is_opened_leave_nothing_behind(path: Path) -> None:
+    before = set(threading.enumerate())
+    for steps in range(12):
+        async with Database(path) as database:
+            await asyncio.gather(*(_cancel_after(steps + number, _count(database)) for number in range(4)))
+            assert database.num_checked_out == 0
+            assert _checked_out(database) == 0
+            assert await _count(database) == 0
+    await _join(_connection_threads(before))
 
 
 async def test_closing_waits_for_the_write_in_progress(path: Path) -> None:
@@ -332,7 +371,7 @@ async def test_closing_waits_for_the_write_in_progress(path: Path) -> None:
 async def test_a_read_that_is_never_left_does_not_keep_the_process_alive(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     database = Database(path, close_timeout_s=0.01)
     await database.open()
     leaked = database.read()
@@ -344,10 +383,7 @@ async def test_a_read_that_is_never_left_does_not_keep_the_process_alive(
         await _count(database)
     with contextlib.suppress(StorageError):
         await leaked.__aexit__(None, None, None)
-    for thread in threading.enumerate():
-        if "_connection_worker_thread" in thread.name:
-            await asyncio.to_thread(thread.join, 10)
-    assert threading.active_count() <= before + 1  # asyncio's own
+    await _join(_connection_threads(before))
 
 
 async def test_closing_waits_for_the_reads_in_progress(path: Path) -> None:
