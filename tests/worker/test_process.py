@@ -101,9 +101,10 @@ def test_messages_are_taken_while_it_generates(start_worker) -> None:
     assert ended.outputs[0].request_id == "a"
 
 
-def test_ctrl_c_is_left_to_the_parent(start_worker) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_to_the_whole_service_are_left_to_the_parent(start_worker, number: signal.Signals) -> None:
     worker = start_worker()
-    worker.process.send_signal(signal.SIGINT)
+    worker.process.send_signal(number)
     worker.send(Submit(request(max_new_tokens=1)))
     assert worker.receive().outputs[0].finish_reason == "length"
 

@@ -15,8 +15,6 @@ from gpt2svc.worker.messages import FromWorker, Shutdown, ToWorker
 
 logger = logging.getLogger(__name__)
 
-_EXIT_GRACE_S = 2.0  # between SIGTERM and SIGKILL, and for a process that has closed its socket to be gone
-
 
 class WorkerConnection(asyncio.Protocol):
     """Messages go to `on_message` as they arrive, on the event loop; `send` never blocks.
@@ -91,28 +89,26 @@ class WorkerConnection(asyncio.Protocol):
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
 
-    async def stop(self, grace_s: float) -> None:
-        """Ask it to exit and wait `grace_s`, then SIGTERM, then SIGKILL; return when it is gone."""
+    async def stop(self, *, is_listening: bool, grace_s: float) -> None:
+        """End the process and return when it is gone; for whatever it does, SIGKILL follows after `grace_s`.
+
+        One that is listening is asked to exit. One that still loads is not, and gets SIGTERM.
+        """
         if self._process is None:
             return
         try:
-            self.send(Shutdown())
-            if not await self._wait_exited(_EXIT_GRACE_S if self._closed.done() else grace_s):
+            if is_listening:
+                self.send(Shutdown())
+            else:
                 with contextlib.suppress(ProcessLookupError):
                     self._process.terminate()
-                await self._wait_exited(_EXIT_GRACE_S)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._process.wait(), grace_s)
         finally:  # also when cancelled in mid-wait: the process must not outlive us
             self.kill()
             await self._process.wait()
             if self._transport is not None:
                 self._transport.abort()
-
-    async def _wait_exited(self, timeout_s: float) -> bool:
-        if self._process is not None:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._process.wait(), timeout_s)
-                return True
-        return False
 
     # asyncio.Protocol
 

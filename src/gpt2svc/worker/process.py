@@ -89,6 +89,9 @@ class WorkerProcess:
             return None
         gc.freeze()
         gc.enable()
+        # NOTE: systemd sends SIGTERM to all processes of a service at once; replies in progress then still have the
+        # API process's drain time, at whose end it says Shutdown.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         self._channel.send(Ready(info))
         return engine
 

@@ -106,8 +106,7 @@ class WorkerSupervisor:
             self._show("restarting", stage="Process ended")
         finally:
             self._connection = None
-            # While it loads it doesn't listen: nothing is lost by not asking first.
-            await connection.stop(self._policy.stop_grace_s if self._ready_at is not None else 0.0)
+            await connection.stop(is_listening=self._ready_at is not None, grace_s=self._policy.stop_grace_s)
         return f"gave no sign of life for {self._policy.hang_s:g} s" if self._is_hung else connection.exit_reason
 
     async def _watch(self, connection: WorkerConnection) -> None:
