@@ -10,7 +10,7 @@ import contextlib
 import logging
 from collections.abc import Callable
 
-from gpt2svc.errors import NotFoundError
+from gpt2svc.errors import NotFoundError, StorageError
 from gpt2svc.generation.live_log import LiveLog
 from gpt2svc.persistence.database import Database
 from gpt2svc.persistence.records import GenerationResult
@@ -44,6 +44,7 @@ class LogWriter:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
+        self._is_closing = False
         self._task = asyncio.create_task(self._run(), name="log-writer")
 
     async def stop(self) -> None:
@@ -62,6 +63,8 @@ class LogWriter:
 
     async def finish(self, entry: LogEntry, result: GenerationResult) -> None:
         """Store the end, with the tokens that are not stored yet. Raises what the database raises."""
+        if self._task is None or self._task.done():
+            raise StorageError("Nothing is stored before the service has started and after it has stopped.")
         stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._endings.append((entry, result, stored))
         self._wake.set()
