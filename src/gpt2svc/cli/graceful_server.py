@@ -19,9 +19,15 @@ class GracefulServer(uvicorn.Server):
     """`on_up` is called when connections are taken; `drain` is awaited between the first signal and the closing."""
 
     def __init__(
-        self, config: uvicorn.Config, *, on_up: Callable[[], None], drain: Callable[[], Awaitable[None]]
+        self,
+        config: uvicorn.Config,
+        *,
+        on_up: Callable[[], None],
+        drain: Callable[[], Awaitable[None]],
+        leave: Callable[[int], object] = os._exit,
     ) -> None:
         super().__init__(config)
+        self._leave = leave
         self._on_up = on_up
         self._drain = drain
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -37,8 +43,8 @@ class GracefulServer(uvicorn.Server):
         # NOTE: the base class would raise the signal again after closing, so that SIGTERM never exits with 0.
         self._num_signals += 1
         if self._num_signals > 1:
-            os._exit(128 + sig)
-        if self._loop is None:
+            self._leave(128 + sig)
+        elif self._loop is None:
             self.should_exit = True
         else:
             self._loop.call_soon_threadsafe(self._begin_to_drain)

@@ -9,7 +9,11 @@ from gpt2svc.cli.output import message
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
+    from fastapi import FastAPI
+
+    from gpt2svc.cli.graceful_server import GracefulServer
     from gpt2svc.config import Settings
 
 KEEP_ALIVE_S = 65  # longer than the 60 s of common proxies: the side that reuses connections should close them
@@ -129,29 +133,10 @@ def _in_use(settings: "Settings") -> Exception:
 async def _run(settings: "Settings", listener: "socket.socket") -> None:
     import errno
 
-    import uvicorn
-
-    from gpt2svc.app import create_app, services_of_app
-    from gpt2svc.cli.graceful_server import GracefulServer
+    from gpt2svc.app import create_app
 
     app = create_app(settings)
-    services = services_of_app(app)
-    config = uvicorn.Config(
-        app,
-        http="h11",  # bounds the size of headers
-        ws="none",
-        lifespan="off",  # entered below, so that an error at start is ours to report
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=CLOSE_TIMEOUT_S,
-    )
-    server = GracefulServer(
-        config,
-        on_up=lambda: _on_up(settings, listener),
-        drain=lambda: services.generations.stop(settings.drain_s),
-    )
+    server = make_server(app, settings, on_up=lambda: _on_up(settings, listener))
     async with app.router.lifespan_context(app):
         try:
             await server.serve(sockets=[listener])
@@ -159,6 +144,28 @@ async def _run(settings: "Settings", listener: "socket.socket") -> None:
             if error.errno == errno.EADDRINUSE:  # bound by both of us, and the other one was first to listen
                 raise _in_use(settings) from error
             raise
+
+
+def make_server(app: "FastAPI", settings: "Settings", *, on_up: "Callable[[], None]") -> "GracefulServer":
+    """The server of an app whose lifespan the caller enters: an error at start is then the caller's to report."""
+    import uvicorn
+
+    from gpt2svc.app import services_of_app
+    from gpt2svc.cli.graceful_server import GracefulServer
+
+    services = services_of_app(app)
+    config = uvicorn.Config(
+        app,
+        http="h11",  # bounds the size of headers
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=CLOSE_TIMEOUT_S,
+    )
+    return GracefulServer(config, on_up=on_up, drain=lambda: services.generations.stop(settings.drain_s))
 
 
 def _on_up(settings: "Settings", listener: "socket.socket") -> None:
