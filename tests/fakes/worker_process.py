@@ -7,7 +7,6 @@ second token: "crash" kills the process, "hang" never returns from the step, "ra
 import argparse
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable
 
@@ -16,7 +15,7 @@ from gpt2svc.errors import EngineError, InvalidInputError, ModelDownloadError, M
 from gpt2svc.worker.loading import locate
 from gpt2svc.worker.messages import FromWorker, Loading
 from gpt2svc.worker.options import WorkerOptions
-from gpt2svc.worker.process import main
+from gpt2svc.worker.process import leave, main
 
 MISBEHAVIOURS = ("crash", "hang", "raise")
 
@@ -151,4 +150,4 @@ def _info(options: WorkerOptions) -> ModelInfo:
 
 
 if __name__ == "__main__":
-    sys.exit(run())
+    leave(run())
