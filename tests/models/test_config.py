@@ -150,6 +150,13 @@ def test_what_is_no_json_object_is_refused(tmp_path: Path, content: bytes) -> No
         GPT2Config.from_file(tmp_path / "config.json")
 
 
+@pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
+def test_numbers_that_json_lacks_are_refused(tmp_path: Path, constant: str) -> None:
+    (tmp_path / "config.json").write_text(f'{{"model_type": "gpt2", "initializer_range": {constant}}}')
+    with pytest.raises(ModelFormatError, match=f"{constant} is not JSON"):
+        GPT2Config.from_file(tmp_path / "config.json")
+
+
 def test_nesting_without_end_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_bytes(b'{"a":' * 100_000 + b"1" + b"}" * 100_000)
     with pytest.raises(ModelFormatError, match=r"config\.json"):
