@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 from collections.abc import Callable, Sequence
@@ -85,9 +86,7 @@ class WorkerConnection(asyncio.Protocol):
         return self._closed.done()
 
     def kill(self) -> None:
-        if self._process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
+        self._signal(signal.SIGKILL)
 
     async def stop(self, *, is_listening: bool, grace_s: float) -> None:
         """End the process and return when it is gone; for whatever it does, SIGKILL follows after `grace_s`.
@@ -100,8 +99,7 @@ class WorkerConnection(asyncio.Protocol):
             if is_listening:
                 self.send(Shutdown())
             else:
-                with contextlib.suppress(ProcessLookupError):
-                    self._process.terminate()
+                self._signal(signal.SIGTERM)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._process.wait(), grace_s)
         finally:  # also when cancelled in mid-wait: the process must not outlive us
@@ -109,6 +107,13 @@ class WorkerConnection(asyncio.Protocol):
             await self._process.wait()
             if self._transport is not None:
                 self._transport.abort()
+
+    def _signal(self, number: signal.Signals) -> None:
+        # NOTE: not Process.kill(): it looks for the exit status itself first, and where it finds one, asyncio's own
+        # watcher comes too late and reports 255.
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, number)
 
     # asyncio.Protocol
 

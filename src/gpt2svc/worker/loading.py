@@ -26,7 +26,6 @@ def load_model(options: WorkerOptions, report: Report) -> "tuple[EngineCore, Mod
 
     return load_engine(
         folder,
-        name=options.model,
         device=options.device,
         dtype=options.dtype,
         config=options.engine,
