@@ -82,7 +82,7 @@ class LocalEngine:
         from gpt2svc.engine.loader import load_engine  # brings torch, which takes its time: last
 
         config = EngineConfig(max_num_seqs=max_num_seqs)
-        core, info = load_engine(folder, name=model, device=device, dtype=dtype, config=config, progress=progress)
+        core, info = load_engine(folder, device=device, dtype=dtype, config=config, progress=progress)
         return cls(core, info, tokenizer)
 
     @property
