@@ -1,8 +1,20 @@
 """EngineCore: the generation loop, one step at a time. No threads and no asyncio."""
 
+import logging
+
 from gpt2svc.engine.config import EngineConfig
-from gpt2svc.engine.model import Model
-from gpt2svc.engine.types import EngineRequest, EngineStats, TokenOutput
+from gpt2svc.engine.kv_cache import KVCache
+from gpt2svc.engine.model import Cache, Model
+from gpt2svc.engine.request_check import check_request
+from gpt2svc.engine.sampler import Sampler
+from gpt2svc.engine.sampling_batch import SampledToken
+from gpt2svc.engine.scheduler import Scheduled, Scheduler
+from gpt2svc.engine.sequence import Sequence
+from gpt2svc.engine.types import EngineRequest, EngineStats, FinishReason, TokenOutput
+from gpt2svc.errors import EngineError, InvalidInputError
+from gpt2svc.models.chunk import Chunk
+
+_log = logging.getLogger(__name__)
 
 
 class EngineCore:
@@ -11,16 +23,37 @@ class EngineCore:
     Not thread-safe: whoever owns it calls everything from one thread.
     """
 
-    def __init__(self, model: Model, config: EngineConfig) -> None: ...
+    def __init__(self, model: Model, config: EngineConfig) -> None:
+        self._model = model
+        self._store: Cache = model.new_cache(config.max_num_seqs)
+        self._cache = KVCache(self._store, config.max_num_seqs, is_prefix_reuse_enabled=config.is_prefix_reuse_enabled)
+        self._scheduler = Scheduler(config, self._cache)
+        self._sampler = Sampler(config.max_num_seqs, model.n_positions, model.vocab_size, model.device)
+        self._sequences: dict[str, Sequence] = {}
+        self._outputs: list[TokenOutput] = []  # of requests that ended between steps
+        self._num_generated_tokens = 0
+        self._num_steps = 0
 
     @property
     def has_work(self) -> bool:
-        """Whether a `step` would bring something: requests in progress, or outputs not yet handed over."""
-        raise NotImplementedError
+        """Whether a `step` would bring something: requests in progress, or ends not yet handed over."""
+        return bool(self._sequences or self._outputs)
 
     @property
     def stats(self) -> EngineStats:
-        raise NotImplementedError
+        return EngineStats(
+            num_running=len(self._scheduler.running),
+            num_waiting=len(self._scheduler.waiting),
+            num_free_slots=self._cache.num_free_slots,
+            num_slots=self._cache.num_slots,
+            num_generated_tokens=self._num_generated_tokens,
+            num_steps=self._num_steps,
+        )
+
+    @property
+    def num_cache_bytes(self) -> int:
+        """Size of the KV cache with all slots full."""
+        return self._store.num_bytes
 
     def add_request(self, request: EngineRequest) -> None:
         """Queue a request; its first token comes from a later `step`.
@@ -28,20 +61,106 @@ class EngineCore:
         Raises InvalidInputError (ContextWindowError where it can't fit the window) that names the field; the engine
         is then as before.
         """
-        raise NotImplementedError
+        if request.request_id in self._sequences:
+            raise InvalidInputError(
+                f"A request with the id {request.request_id!r} is already in progress.", field="request_id"
+            )
+        check_request(request, n_positions=self._model.n_positions, vocab_size=self._model.vocab_size)
+        sequence = Sequence(request)
+        self._sequences[request.request_id] = sequence
+        self._scheduler.add(sequence)
 
     def abort(self, request_id: str) -> None:
         """Drop a request in any state: the next `step` ends it with finish_reason "abort". Unknown ids are ignored."""
-        raise NotImplementedError
+        sequence = self._sequences.get(request_id)
+        if sequence is not None:
+            self._end(sequence)
+            self._outputs.append(self._output(sequence, finish_reason="abort"))
 
     def step(self) -> list[TokenOutput]:
-        """Schedule, run, sample, update: at most one TokenOutput a request, in no particular order.
+        """Schedule, run, sample, update: at most one TokenOutput a request.
 
-        Never raises for what one request did: a failing step ends the requests it held with finish_reason "error",
-        and the engine goes on with the others.
+        Never raises for what a request brought about: a failing step ends the requests it held with finish_reason
+        "error", and the engine goes on with the others.
         """
-        raise NotImplementedError
+        outputs, self._outputs = self._outputs, []
+        if not self._sequences:
+            return outputs
+        self._num_steps += 1
+        scheduled: list[Scheduled] = []
+        try:
+            scheduled = self._scheduler.schedule()
+            sampled = [item.sequence for item in scheduled if item.is_sampled]
+            tokens = self._run(scheduled, sampled)
+        except Exception as error:
+            _log.exception("A step of the engine failed")
+            return outputs + self._fail(scheduled, error)
+        for item in scheduled:
+            self._scheduler.computed(item)
+        outputs += [self._accept(sequence, token) for sequence, token in zip(sampled, tokens, strict=True)]
+        return outputs
 
     def check_integrity(self) -> None:
-        """Raises EngineError where the books of queues, slots and prefixes do not balance. Cheap; for tests and idle times."""
-        raise NotImplementedError
+        """Raises EngineError where the books of queues, slots and prefixes do not balance. For tests and idle times."""
+        self._scheduler.check_integrity()
+        known = [*self._scheduler.waiting, *self._scheduler.running]
+        if len(known) != len(self._sequences) or any(self._sequences.get(s.request_id) is not s for s in known):
+            raise EngineError("Engine: the requests in progress are not those of the scheduler.")
+
+    def _run(self, scheduled: list[Scheduled], sampled: list[Sequence]) -> list[SampledToken]:
+        chunks = [
+            Chunk(
+                slot=item.sequence.slot,
+                start=item.sequence.num_computed_tokens,
+                token_ids=item.sequence.next_token_ids(item.num_tokens),
+                is_sampled=item.is_sampled,
+            )
+            for item in scheduled
+        ]
+        logits = self._model.forward(chunks, self._store)
+        return self._sampler.sample(logits, sampled) if sampled else []
+
+    def _accept(self, sequence: Sequence, token: SampledToken) -> TokenOutput:
+        if token.error is not None:
+            self._end(sequence, is_cache_valid=False)
+            return self._output(sequence, finish_reason="error", error=token.error)
+        params = sequence.request.params
+        sequence.token_ids.append(token.token_id)
+        self._num_generated_tokens += 1
+        finish_reason: FinishReason | None = None
+        if token.token_id in params.stop_token_ids:
+            finish_reason = "stop"
+        elif sequence.num_new_tokens >= params.max_new_tokens:
+            finish_reason = "length"
+        if finish_reason is not None:
+            self._end(sequence)
+        return TokenOutput(
+            request_id=sequence.request_id,
+            token_ids=(token.token_id,),
+            logprobs=None if token.logprobs is None else (token.logprobs,),
+            finish_reason=finish_reason,
+            num_cached_tokens=sequence.num_cached_tokens,
+        )
+
+    def _fail(self, scheduled: list[Scheduled], error: Exception) -> list[TokenOutput]:
+        """End what the failing step held. Where it failed before it held anything, that is the oldest request."""
+        held = [item.sequence for item in scheduled]
+        if not held:
+            held = [*self._scheduler.waiting][:1] or [*self._scheduler.running][:1]
+        message = f"The engine failed: {type(error).__name__}: {error}"
+        for sequence in held:
+            self._end(sequence, is_cache_valid=False)
+        return [self._output(sequence, finish_reason="error", error=message) for sequence in held]
+
+    def _end(self, sequence: Sequence, *, is_cache_valid: bool = True) -> None:
+        self._sampler.forget(sequence)
+        self._scheduler.finish(sequence, is_cache_valid=is_cache_valid)
+        del self._sequences[sequence.request_id]
+
+    def _output(self, sequence: Sequence, *, finish_reason: FinishReason, error: str | None = None) -> TokenOutput:
+        return TokenOutput(
+            request_id=sequence.request_id,
+            finish_reason=finish_reason,
+            error=error,
+            num_cached_tokens=sequence.num_cached_tokens,
+        )

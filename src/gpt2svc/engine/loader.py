@@ -1,19 +1,18 @@
 """From a model folder to a running engine."""
 
-from collections.abc import Callable
-
 from gpt2svc.engine.config import EngineConfig
 from gpt2svc.engine.core import EngineCore
+from gpt2svc.engine.device import resolve_device, resolve_dtype, set_num_threads
 from gpt2svc.engine.types import ModelInfo
+from gpt2svc.models.chunk import Chunk
 from gpt2svc.models.folder import ModelFolder
-
-ProgressCallback = Callable[[str, float | None], None]  # stage, for people; percent, 0 to 100 where it is known
+from gpt2svc.models.gpt2 import GPT2
+from gpt2svc.models.weights import ProgressCallback
 
 
 def load_engine(
     folder: ModelFolder,
     *,
-    name: str,
     device: str = "auto",
     dtype: str = "auto",
     config: EngineConfig | None = None,
@@ -22,7 +21,42 @@ def load_engine(
     """Read the weights of `folder` to a device and warm the engine up: what it returns answers at full speed.
 
     `device` is "auto" (CUDA, then MPS, then CPU) or a torch device; `dtype` is "float32", "bfloat16", "float16" or
-    "auto": bfloat16 on CUDA, float32 elsewhere. `name` goes into ModelInfo as it is. Raises ConfigError for a device
-    or dtype that this machine hasn't got, ModelFormatError for weights that don't fit the configuration.
+    "auto": bfloat16 on CUDA, float32 elsewhere, where it is exact and needs no special processor. `progress` hears
+    of each stage: (text for people, percent or None). Raises ConfigError for a device or dtype that this machine
+    hasn't got, ModelFormatError where the files have changed since `folder` was opened.
     """
-    raise NotImplementedError
+    config = config if config is not None else EngineConfig()
+    torch_device = resolve_device(device)
+    torch_dtype = resolve_dtype(dtype, torch_device)
+    if torch_device.type == "cpu":
+        set_num_threads(config.num_threads)
+    model = GPT2.from_folder(folder, torch_device, torch_dtype, progress)
+    if progress is not None:
+        progress("Warming up", None)
+    _warm_up(model)
+    core = EngineCore(model, config)
+    shape = folder.config
+    return core, ModelInfo(
+        name=folder.name,
+        revision=folder.revision,
+        architecture="gpt2",
+        device=str(torch_device),
+        dtype=str(torch_dtype).removeprefix("torch."),
+        num_parameters=folder.num_parameters,
+        n_positions=shape.n_positions,
+        vocab_size=shape.vocab_size,
+        n_layer=shape.n_layer,
+        n_head=shape.n_head,
+        n_embd=shape.n_embd,
+        num_slots=config.max_num_seqs,
+        eos_token_id=shape.eos_token_id,
+        memory_bytes=model.num_bytes + core.num_cache_bytes,
+    )
+
+
+def _warm_up(model: GPT2) -> None:
+    """Bring in what the first steps would otherwise wait for: kernels are chosen and compiled at their first use."""
+    length = min(64, model.n_positions - 1)
+    cache = model.new_cache(1)
+    model.forward([Chunk(slot=0, start=0, token_ids=[0] * length, is_sampled=True)], cache)
+    model.forward([Chunk(slot=0, start=length, token_ids=[0], is_sampled=True)], cache)

@@ -8,13 +8,26 @@ import torch
 from gpt2svc.models.chunk import Chunk
 
 
+class Cache(Protocol):
+    """The memory behind the slots of a KV cache."""
+
+    @property
+    def num_bytes(self) -> int:
+        """With all slots full."""
+        ...
+
+    def copy_prefix(self, source: int, target: int, num_tokens: int) -> None:
+        """Copy the first `num_tokens` positions of a slot to another."""
+        ...
+
+
 class Model(Protocol):
     n_positions: int
     vocab_size: int
     device: torch.device
 
     def new_cache(self, num_slots: int) -> Any:
-        """An empty KV cache, with `copy_prefix(source, target, num_tokens)` between its slots."""
+        """An empty Cache of the kind that `forward` takes."""
         ...
 
     def forward(self, chunks: Sequence[Chunk], cache: Any) -> torch.Tensor:

@@ -77,6 +77,8 @@ class GPT2:
         x = x + functional.embedding(batch.positions, self._position_embedding)
         for i, layer in enumerate(self._layers):
             x = layer.forward(i, x, batch)
+        if batch.num_sampled == 0:
+            return x.new_empty((0, self.vocab_size))
         logits = self._head(self._norm(batch.sampled_rows(x)))
         return logits[: batch.num_sampled]
 

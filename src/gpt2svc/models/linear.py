@@ -11,8 +11,9 @@ from torch.nn import functional
 # against hints of 1 and 64 on GPT-2's shapes.
 _PACK_ROWS: Final = 16
 
-# Rows below this take another kernel in float32, with other rounding and no gain in speed: callers pad up to it.
-MIN_ROWS: Final = 4
+# (up to this many rows, the row count is a multiple of this)
+_ROW_STEPS: Final = ((32, 4), (128, 16))
+_LAST_ROW_STEP: Final = 64
 
 # The activation names of config.json, as oneDNN's (name, algorithm).
 _FUSED: Final = {
@@ -26,7 +27,7 @@ _FUSED: Final = {
 
 
 class Linear(Protocol):
-    """activation(x @ weight.T + bias) of rows x (N, in), N >= MIN_ROWS."""
+    """activation(x @ weight.T + bias) of rows x (N, in), where N is a result of `padded_rows`."""
 
     num_bytes: int
 
@@ -80,6 +81,16 @@ class PackedLinear:
         return y
 
 
+def padded_rows(num_rows: int) -> int:
+    """The next row count that the matrix products are used with.
+
+    Below four rows the float32 kernels round in another way, and are no faster; and oneDNN compiles a kernel for each
+    new shape (about a millisecond each, and the oldest of a thousand is dropped), so that there had better be few.
+    """
+    step = next((step for limit, step in _ROW_STEPS if num_rows <= limit), _LAST_ROW_STEP)
+    return -(-num_rows // step) * step
+
+
 def new_linear(weight: Tensor, bias: Tensor | None, activation: str | None = None) -> Linear:
     """The fastest kind for the device and dtype of `weight` (out, in)."""
     if can_pack(weight.device, weight.dtype):
@@ -89,7 +100,7 @@ def new_linear(weight: Tensor, bias: Tensor | None, activation: str | None = Non
 
 def can_pack(device: torch.device, dtype: torch.dtype) -> bool:
     """Whether this build and processor have oneDNN's packed linear layers for the dtype."""
-    if device.type != "cpu" or not torch.backends.mkldnn.is_available():
+    if device.type != "cpu" or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     try:
         if dtype == torch.bfloat16:

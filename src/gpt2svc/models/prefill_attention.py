@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from gpt2svc.models.decode_attention import QUERY_ROWS
 from gpt2svc.models.kv_store import KeyValueStore
+from gpt2svc.models.linear import padded_rows
 from gpt2svc.models.scratch import Scratch
 
 
@@ -15,7 +15,7 @@ class PrefillAttention:
 
     def __init__(self, store: KeyValueStore, slot: int, start: int, num_rows: int, scratch: Scratch) -> None:
         self._num_rows = num_rows
-        rows = max(num_rows, QUERY_ROWS)
+        rows = padded_rows(num_rows)
         total, block, heads, head_dim = (
             math.ceil((start + num_rows) / store.block),
             store.block,

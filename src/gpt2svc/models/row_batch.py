@@ -8,13 +8,13 @@ from torch import Tensor
 from gpt2svc.models.chunk import Chunk
 from gpt2svc.models.decode_attention import DecodeAttention
 from gpt2svc.models.kv_store import KeyValueStore
-from gpt2svc.models.linear import MIN_ROWS
+from gpt2svc.models.linear import padded_rows
 from gpt2svc.models.prefill_attention import PrefillAttention
 from gpt2svc.models.scratch import Scratch
 
 
 class RowBatch:
-    """Rows are ordered: single rows by ascending slot, then longer chunks by slot, then padding to MIN_ROWS.
+    """Rows are ordered: single rows by ascending slot, then longer chunks by slot, then padding (see `padded_rows`).
 
     `kept` is the decode attention of the step before, taken again where it fits: making one takes many small calls.
     """
@@ -46,7 +46,7 @@ class RowBatch:
             last_rows[i] = len(token_ids) - 1
         self._num_rows = len(token_ids)
         self._num_decode = spans[0][0] if spans else self._num_rows
-        padding = [0] * (MIN_ROWS - self._num_rows)
+        padding = [0] * (padded_rows(self._num_rows) - self._num_rows)
         table = torch.tensor([token_ids + padding, positions + padding, slots + padding], device=store.device)
         self.token_ids, self.positions = table[0], table[1]
         self._places = store.places(table[2, : self._num_rows], table[1, : self._num_rows])
@@ -56,7 +56,9 @@ class RowBatch:
         # Rows to compute logits for, or None where they are the first ones as they stand.
         self._sampled: Tensor | None = None
         if sampled != list(range(len(sampled))):
-            self._sampled = torch.tensor(sampled + [0] * (MIN_ROWS - len(sampled)), device=store.device)
+            self._sampled = torch.tensor(
+                sampled + [0] * (padded_rows(len(sampled)) - len(sampled)), device=store.device
+            )
 
         width = store.n_head * store.head_dim
         rows = len(token_ids) + len(padding)
@@ -91,5 +93,5 @@ class RowBatch:
         return self._out
 
     def sampled_rows(self, x: Tensor) -> Tensor:
-        """Of x (rows, n_embd) those whose logits are wanted, at least MIN_ROWS."""
-        return x[: max(MIN_ROWS, self.num_sampled)] if self._sampled is None else x[self._sampled]
+        """Of x (rows, n_embd) those whose logits are wanted, then padding."""
+        return x[: padded_rows(self.num_sampled)] if self._sampled is None else x[self._sampled]

@@ -1,0 +1,73 @@
+"""Whether a model can take a request. Torch-free."""
+
+import math
+
+from gpt2svc.engine.sampling_params import SamplingParams
+from gpt2svc.engine.types import EngineRequest
+from gpt2svc.errors import ContextWindowError, InvalidInputError
+
+
+def check_request(request: EngineRequest, *, n_positions: int, vocab_size: int) -> None:
+    """Raises InvalidInputError, or ContextWindowError where prompt and reply don't fit the window."""
+    num_prompt = len(request.prompt_token_ids)
+    if num_prompt == 0:
+        raise InvalidInputError("The prompt has no tokens: at least one is needed.", field="prompt")
+    largest = max(request.prompt_token_ids)
+    smallest = min(request.prompt_token_ids)
+    if smallest < 0 or largest >= vocab_size:
+        bad = smallest if smallest < 0 else largest
+        raise InvalidInputError(
+            f"The prompt has the token id {bad}, but the model's ids are 0 to {vocab_size - 1}.", field="prompt"
+        )
+    if num_prompt > n_positions - 1:
+        raise ContextWindowError(
+            f"The prompt has {num_prompt} tokens; at most {n_positions - 1} fit the window of {n_positions}, "
+            "with room for one new token.",
+            num_tokens=num_prompt,
+            max_tokens=n_positions - 1,
+            field="prompt",
+        )
+    _check_params(request.params, vocab_size)
+    if num_prompt + request.params.max_new_tokens > n_positions:
+        raise ContextWindowError(
+            f"The prompt has {num_prompt} tokens and max_new_tokens is {request.params.max_new_tokens}: together they "
+            f"are more than the window of {n_positions}.",
+            num_tokens=num_prompt,
+            max_tokens=n_positions - request.params.max_new_tokens,
+            field="max_new_tokens",
+        )
+
+
+def _check_params(params: SamplingParams, vocab_size: int) -> None:
+    at_least: tuple[tuple[str, float], ...] = (
+        ("max_new_tokens", 1),
+        ("min_new_tokens", 0),
+        ("temperature", 0),
+        ("top_k", 0),
+        ("no_repeat_ngram_size", 0),
+    )
+    for name, minimum in at_least:
+        if not getattr(params, name) >= minimum:
+            raise InvalidInputError(f"{name} must be at least {minimum}.", field=name)
+    for name in ("top_p", "min_p", "typical_p"):
+        if not 0 <= getattr(params, name) <= 1:
+            raise InvalidInputError(f"{name} must be from 0 to 1.", field=name)
+    if not 0 < params.repetition_penalty < math.inf:
+        raise InvalidInputError("repetition_penalty must be above 0.", field="repetition_penalty")
+    for name in ("temperature", "presence_penalty", "frequency_penalty"):
+        if not math.isfinite(getattr(params, name)):
+            raise InvalidInputError(f"{name} must be a finite number.", field=name)
+    if params.logprobs is not None and not 0 <= params.logprobs <= vocab_size:
+        raise InvalidInputError(f"logprobs must be from 0 to {vocab_size}.", field="logprobs")
+    for token_id, bias in params.logit_bias:
+        if not 0 <= token_id < vocab_size or not math.isfinite(bias):
+            raise InvalidInputError(
+                f"logit_bias gives {bias} to the token id {token_id}: ids are 0 to {vocab_size - 1}, values finite.",
+                field="logit_bias",
+            )
+    for token_id in params.stop_token_ids:
+        if not 0 <= token_id < vocab_size:
+            raise InvalidInputError(
+                f"stop_token_ids has {token_id}, but the model's ids are 0 to {vocab_size - 1}.",
+                field="stop_token_ids",
+            )

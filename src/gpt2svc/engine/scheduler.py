@@ -1,0 +1,91 @@
+"""Which sequences run in the next step, and how many tokens of each. Torch-free."""
+
+from collections import deque
+from typing import NamedTuple
+
+from gpt2svc.engine.config import EngineConfig
+from gpt2svc.engine.kv_cache import KVCache
+from gpt2svc.engine.sequence import NO_SLOT, Sequence
+from gpt2svc.errors import EngineError
+
+
+class Scheduled(NamedTuple):
+    sequence: Sequence
+    num_tokens: int  # the next uncomputed ones
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether the step reaches the sequence's end, so that a next token can be sampled."""
+        return self.num_tokens == self.sequence.num_uncomputed_tokens
+
+
+class Scheduler:
+    """First come, first served. Each decoding sequence gets its one row in each step; prompts share what is left.
+
+    A prompt that is longer than what is left is read in chunks, so that it can't hold up the others' next tokens.
+    """
+
+    def __init__(self, config: EngineConfig, cache: KVCache) -> None:
+        self._max_num_seqs = config.max_num_seqs
+        self._max_num_batched_tokens = config.max_num_batched_tokens
+        self._cache = cache
+        self.waiting: deque[Sequence] = deque()
+        self.running: list[Sequence] = []  # in the order of admission
+
+    def add(self, sequence: Sequence) -> None:
+        self.waiting.append(sequence)
+
+    def schedule(self) -> list[Scheduled]:
+        """The rows of the next step, decoding sequences first; empty only when there is nothing to do.
+
+        Admits waiting sequences while there are rows and slots for them. At least one prompt's row is in each step,
+        however small the budget.
+        """
+        scheduled = [Scheduled(seq, 1) for seq in self.running if seq.num_uncomputed_tokens == 1]
+        budget = max(1, self._max_num_batched_tokens - len(scheduled))
+        for sequence in self.running:
+            if budget and sequence.num_uncomputed_tokens > 1:
+                budget -= self._schedule_prompt(sequence, budget, scheduled)
+        while budget and self.waiting and len(self.running) < self._max_num_seqs:
+            sequence = self.waiting[0]
+            sequence.slot, sequence.num_cached_tokens = self._cache.allocate(sequence.request.owner, sequence.token_ids)
+            self.waiting.popleft()
+            sequence.num_computed_tokens = sequence.num_cached_tokens
+            self.running.append(sequence)
+            budget -= self._schedule_prompt(sequence, budget, scheduled)
+        return scheduled
+
+    def computed(self, scheduled: Scheduled) -> None:
+        """The step has computed these rows."""
+        sequence = scheduled.sequence
+        sequence.num_computed_tokens += scheduled.num_tokens
+        self._cache.record(sequence.slot, sequence.request.owner, sequence.token_ids, sequence.num_computed_tokens)
+
+    def finish(self, sequence: Sequence, *, is_cache_valid: bool = True) -> None:
+        """Take a sequence out, waiting or running; its slot stays as a prefix where its content can be trusted."""
+        if sequence.slot == NO_SLOT:
+            self.waiting.remove(sequence)
+            return
+        self.running.remove(sequence)
+        if is_cache_valid:
+            self._cache.retire(sequence.slot)
+        else:
+            self._cache.release(sequence.slot)
+        sequence.slot = NO_SLOT
+
+    def check_integrity(self) -> None:
+        """Raises EngineError where the running sequences and the running slots don't belong together."""
+        slots = [sequence.slot for sequence in self.running]
+        if len(set(slots)) != len(slots) or self._cache.running_slots != set(slots):
+            raise EngineError(f"Scheduler: {len(slots)} running sequences, but other slots are marked as running.")
+        for sequence in self.running:
+            if not 0 <= sequence.num_computed_tokens < len(sequence.token_ids):
+                raise EngineError(f"Scheduler: {sequence.request_id} has nothing left to compute.")
+        if any(sequence.slot != NO_SLOT for sequence in self.waiting):
+            raise EngineError("Scheduler: a waiting sequence has a slot.")
+        self._cache.check_integrity()
+
+    def _schedule_prompt(self, sequence: Sequence, budget: int, scheduled: list[Scheduled]) -> int:
+        num_tokens = min(budget, sequence.num_uncomputed_tokens)
+        scheduled.append(Scheduled(sequence, num_tokens))
+        return num_tokens

@@ -1,0 +1,39 @@
+"""One request's sequence inside the engine. Torch-free."""
+
+from gpt2svc.engine.types import EngineRequest
+
+NO_SLOT = -1
+
+
+class Sequence:
+    """Prompt and reply as one list of tokens, and how much of it the KV cache holds.
+
+    waiting (no slot) → running (a slot; prefill while more than the last token is uncomputed, then decode) → gone.
+    """
+
+    __slots__ = ("num_cached_tokens", "num_computed_tokens", "num_prompt_tokens", "request", "slot", "token_ids")
+
+    def __init__(self, request: EngineRequest) -> None:
+        self.request = request
+        self.token_ids = list(request.prompt_token_ids)
+        self.num_prompt_tokens = len(self.token_ids)
+        self.num_computed_tokens = 0
+        self.num_cached_tokens = 0  # of the prompt, from a reused prefix
+        self.slot = NO_SLOT
+
+    @property
+    def request_id(self) -> str:
+        return self.request.request_id
+
+    @property
+    def num_uncomputed_tokens(self) -> int:
+        return len(self.token_ids) - self.num_computed_tokens
+
+    @property
+    def num_new_tokens(self) -> int:
+        """Length of the reply so far."""
+        return len(self.token_ids) - self.num_prompt_tokens
+
+    def next_token_ids(self, count: int) -> list[int]:
+        """The first `count` uncomputed tokens."""
+        return self.token_ids[self.num_computed_tokens : self.num_computed_tokens + count]
