@@ -91,7 +91,7 @@ def test_bad_lines_are_listed_one_a_line(tmp_path: Path) -> None:
     assert [line.startswith(f"{path}:{number}: ") for number, line in zip((2, 3), lines, strict=True)] == [True, True]
 
 
-def test_sigterm_saves_says_how_to_go_on_and_the_bare_resume_flag_does(corpus_file: Path, tmp_path: Path) -> None:
+def test_sigterm_saves_says_how_to_go_on_and_resume_may_shorten_the_run(corpus_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     command = "import typer; from gpt2svc.cli.train import train; typer.run(train)"
     flags = ["--data", str(corpus_file), "--output-dir", str(out), "--max-steps", "100000", *TINY]
@@ -107,12 +107,13 @@ def test_sigterm_saves_says_how_to_go_on_and_the_bare_resume_flag_does(corpus_fi
     assert f"gpt2svc train --resume --output-dir {out}" in error
     assert "Traceback" not in error
     checkpoints = sorted(int(path.name.removeprefix("checkpoint-")) for path in out.glob("checkpoint-*"))
-    (out / "recipe.json").write_text((out / "recipe.json").read_text().replace("100000", str(checkpoints[-1] + 2)))
-    state = out / f"checkpoint-{checkpoints[-1]}" / "training_state.json"
-    state.write_text(state.read_text().replace("100000", str(checkpoints[-1] + 2)))
-    result = run("--resume", "--output-dir", str(out))
+    result = run("--resume", "--output-dir", str(out), "--max-steps", str(checkpoints[-1] + 2))
     assert result.exit_code == 0, result.output
     assert f"Resumed from {out / f'checkpoint-{checkpoints[-1]}'}" in result.stderr.replace("\n", "")
+    assert (out / f"checkpoint-{checkpoints[-1] + 2}").exists()
+    recipe = saved_recipe(out)
+    assert recipe is not None
+    assert recipe.optimisation.max_steps == checkpoints[-1] + 2
 
 
 def test_help_imports_neither_torch_nor_tokenizers() -> None:

@@ -51,6 +51,7 @@ class Optimisation:
     join_share: float = 0.0  # share of conversations that go straight on with the next one
 
 
+LENGTH_SETTINGS = ("max_steps", "num_train_epochs")
 FINE_TUNING = Optimisation(num_train_epochs=3.0, per_device_train_batch_size=2, max_length=512)
 
 
@@ -75,9 +76,12 @@ class Recipe:
     reporting: Reporting = field(default_factory=Reporting)
 
     def fixed_part(self) -> dict[str, Any]:
-        """Everything that decides the weights, as JSON would hold it; what a resumed run must agree with."""
+        """What a resumed run must agree with, as JSON would hold it: all that decides the weights but the length of the
+        run, which may be changed on the way."""
         part = asdict(self)
         del part["reporting"]
+        for name in LENGTH_SETTINGS:
+            del part["optimisation"][name]
         part["initial_model"] = self.initial_model and self.initial_model.name
         for name in ("sources", "validation"):
             part[name] = [

@@ -51,10 +51,11 @@ def train(
         display.message(f"Resumed from {resumed_from} after step {progress.step}.")
     else:
         _create(output_dir)
-        description = json.dumps(recipes.to_json(recipe), indent=2, ensure_ascii=False) + "\n"
-        files = {RECIPE_FILE: description.encode(), **model_folder_files(preparation.tokenizer, model)}
-        for name, content in files.items():
+        for name, content in model_folder_files(preparation.tokenizer, model).items():
             write_file(output_dir / name, content)
+    # Also when resumed: the length of the run and what is reported may have changed.
+    description = json.dumps(recipes.to_json(recipe), indent=2, ensure_ascii=False) + "\n"
+    write_file(output_dir / RECIPE_FILE, description.encode())
     run = TrainingRun(recipe, output_dir, display, preparation, model, optimizer, progress, fixed_part, chosen_device)
     return run.loop()
 
