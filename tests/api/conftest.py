@@ -1,3 +1,5 @@
+import asyncio
+import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from gpt2svc.api.services import Services
 from gpt2svc.app import create_app, services_of_app
 from gpt2svc.config import Settings
 from gpt2svc.models.tokenizer import Tokenizer
+from gpt2svc.persistence.database import Database
 from tests.fakes.engine import ScriptedEngine, ScriptedPool
 from tests.fakes.running_app import running
 from tests.fakes.tokenizer import write_tokenizer_folder
@@ -28,10 +31,26 @@ def pool(engine: ScriptedEngine) -> ScriptedPool:
     return ScriptedPool(engine)
 
 
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Migrated once: the tests here copy it, which is quicker than to migrate for each of them."""
+    path = tmp_path_factory.mktemp("empty") / "gpt2svc.db"
+
+    async def migrate() -> None:
+        async with Database(path):
+            pass
+
+    asyncio.run(migrate())
+    return path
+
+
 @pytest.fixture
-def make_app(tmp_path: Path, pool: ScriptedPool) -> Callable[..., FastAPI]:
+def make_app(tmp_path: Path, pool: ScriptedPool, empty_database: Path) -> Callable[..., FastAPI]:
     def make(**values: object) -> FastAPI:
-        return create_app(Settings(data_dir=tmp_path / "data", model="tiny", **values), engines=pool)
+        settings = Settings(data_dir=tmp_path / "data", model="tiny", **values)
+        settings.data_dir.mkdir()
+        shutil.copy(empty_database, settings.database_path)
+        return create_app(settings, engines=pool)
 
     return make
 

@@ -116,6 +116,16 @@ async def test_unknown_paths_and_methods_have_the_envelope_too(
     assert response.headers["x-request-id"].startswith("req_")
 
 
+async def test_405_names_every_method_of_the_path(client: httpx.AsyncClient) -> None:
+    for path, methods in (
+        ("/api/conversations", "GET, POST"),
+        ("/api/conversations/x", "DELETE, GET, PATCH"),
+        ("/livez", "GET"),
+        ("/docs", "GET"),
+    ):
+        assert (await client.put(path)).headers["allow"] == methods
+
+
 def test_printable_cuts_and_replaces() -> None:
     assert printable("Їжак 🦔", 100) == "Їжак 🦔"
     assert printable("a\x1b[2J", 100) == "a\ufffd[2J"

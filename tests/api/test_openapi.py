@@ -94,7 +94,9 @@ async def test_event_schemas_and_an_example_stream_are_there(document: dict[str,
         ("/api/conversations/{conversation_id}/messages", "post"),
     ):
         content = document["paths"][path][method]["responses"]["200"]["content"]["text/event-stream"]
-        named = [ref["$ref"].rsplit("/", 1)[-1] for ref in content["schema"]["contentSchema"]["oneOf"]]
+        event = content["schema"]["properties"]
+        assert event["event"]["enum"] == ["queued", "started", "token", "done", "error"]
+        named = [ref["$ref"].rsplit("/", 1)[-1] for ref in event["data"]["contentSchema"]["oneOf"]]
         assert named == ["QueuedEvent", "StartedEvent", "TokenEvent", "DoneEvent", "ErrorEvent"]
         assert set(named) <= schemas.keys()
         events = parse_sse(content["example"].encode())

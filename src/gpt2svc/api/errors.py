@@ -17,6 +17,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from gpt2svc.api.openapi import documented_methods
 from gpt2svc.errors import (
     ConversationBusyError,
     Gpt2svcError,
@@ -132,6 +133,8 @@ def from_validation(errors: Sequence[Mapping[str, Any]]) -> ApiError:
         return ApiError(422, "The request is not valid.", InvalidInputError.code)
     error = errors[0]
     where, *path = error["loc"] or ("body",)
+    if path and path[-1] == "[key]":  # pydantic's mark of a mapping's key, which stands before it
+        del path[-2:]
     name = ".".join(str(part) for part in path)
     shown = printable(name, _MAX_NAME) or f"The {where}"
     rest = f" ({len(errors) - 1} more of its fields are wrong too.)" if len(errors) > 1 else ""
@@ -164,8 +167,8 @@ def _reason(name: str, error: Mapping[str, Any]) -> str:
             return f"{name} must not hold a lone surrogate."
         case "value_error":
             return f"{name} {ctx['error']}."
-        case "string_pattern_mismatch" if name.endswith(".[key]"):
-            return f"{name.rsplit('.', 2)[0]} has a key that is no token id."
+        case "string_pattern_mismatch" if error["loc"][-1] == "[key]":
+            return f"{name} has a key that is no token id."
         case "string_type":
             return f"{name} must be a string."
         case "bool_type" | "bool_parsing":
@@ -203,8 +206,12 @@ def install_error_handlers(app: FastAPI) -> None:
     async def on_validation(_: Request, error: Exception) -> Response:
         return from_validation(cast(RequestValidationError, error).errors()).response()
 
-    async def on_http(_: Request, error: Exception) -> Response:
-        return from_http(cast(HTTPException, error)).response()
+    async def on_http(request: Request, error: Exception) -> Response:
+        response = from_http(cast(HTTPException, error)).response()
+        methods = documented_methods(app, request.scope["path"]) if response.status_code == 405 else []
+        if methods:  # Starlette names only those of the first route that has this path
+            response.headers["Allow"] = ", ".join(methods)
+        return response
 
     app.add_exception_handler(Gpt2svcError, on_domain)
     app.add_exception_handler(RequestValidationError, on_validation)

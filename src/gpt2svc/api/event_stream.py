@@ -37,14 +37,23 @@ data: {"status":"completed","finish_reason":"stop","usage":{"prompt_tokens":9,"c
 
 """  # noqa: E501 (an event's data is one line)
 
+# NOTE: what stands here describes one event, as OpenAPI 3.2 does with `itemSchema`, which 3.1 does not have yet.
 STREAM_DOCS: dict[str, Any] = {
     "schema": {
-        "type": "string",
-        "contentMediaType": "text/event-stream",
-        "contentSchema": {
-            "description": "The data of each event, as JSON.",
-            "oneOf": [{"$ref": f"#/components/schemas/{schema.__name__}"} for schema in EVENT_SCHEMAS],
+        "type": "object",
+        "description": "One event of the stream.",
+        "properties": {
+            "event": {"enum": [schema.__name__.removesuffix("Event").lower() for schema in EVENT_SCHEMAS]},
+            "id": {"type": "string", "description": "Number of the token; none with `queued` and `started`."},
+            "data": {
+                "type": "string",
+                "contentMediaType": "application/json",
+                "contentSchema": {
+                    "oneOf": [{"$ref": f"#/components/schemas/{schema.__name__}"} for schema in EVENT_SCHEMAS]
+                },
+            },
         },
+        "required": ["event", "data"],
     },
     "example": EXAMPLE_STREAM,
 }

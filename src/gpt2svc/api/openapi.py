@@ -1,5 +1,6 @@
 """The OpenAPI description: FastAPI's, with what it can't know by itself."""
 
+import re
 from typing import Any
 
 from fastapi import FastAPI
@@ -50,6 +51,14 @@ def describe(app: FastAPI) -> dict[str, Any]:
     if app.openapi_schema is None:
         app.openapi_schema = _build(app)
     return app.openapi_schema
+
+
+def documented_methods(app: FastAPI, path: str) -> list[str]:
+    """Every method that a path takes, e.g. ["GET", "PATCH"]; empty for what the document does not know."""
+    for template, item in describe(app)["paths"].items():
+        if re.fullmatch(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template)), path):
+            return sorted(method.upper() for method in item)
+    return []
 
 
 def _build(app: FastAPI) -> dict[str, Any]:

@@ -13,12 +13,12 @@ from gpt2svc.api.services import OwnerDep, ServicesDep
 
 router = APIRouter(prefix="/api/generations/{generation_id}", tags=["generations"])
 
-MAX_CURSOR = 1_000_000_000
+MAX_CURSOR = 999_999_999
 
 
 def _check_event_id(text: str) -> str:
     # An EventSource that has seen no id yet sends none, or an empty one.
-    if text and not (text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= MAX_CURSOR):
+    if text and not (text.isascii() and text.isdigit() and len(text) <= 9):
         raise ValueError(f"must be the id of an event: a whole number from 0 to {MAX_CURSOR}")
     return text
 
@@ -47,12 +47,17 @@ async def watch_generation(
     owner: OwnerDep,
     generation_id: str,
     last_event_id: Annotated[
-        Annotated[str, AfterValidator(_check_event_id)] | None,
-        Header(alias="Last-Event-ID", description="Id of the last event seen; wins over `starting_after`."),
-    ] = None,
+        str,
+        AfterValidator(_check_event_id),
+        Header(
+            alias="Last-Event-ID",
+            description="Id of the last event seen; wins over `starting_after`.",
+            json_schema_extra={"pattern": "^[0-9]{0,9}$"},
+        ),
+    ] = "",
     starting_after: Annotated[
-        int | None, Query(ge=0, le=MAX_CURSOR, description="Number of the last token seen; 0 or none: everything.")
-    ] = None,
+        int, Query(ge=0, le=MAX_CURSOR, description="Number of the last token seen; 0 for everything.")
+    ] = 0,
 ) -> Response:
     """Live or afterwards, by any number of viewers, each with its own cursor: what comes after it is sent, and then
     what is new. The text that a viewer puts together is the same however often its stream was cut.

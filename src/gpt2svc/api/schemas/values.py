@@ -33,7 +33,7 @@ def _as_int(value: Any) -> Any:
 
 
 Text = Annotated[str, Strict(), AfterValidator(_refuse_nul)]  # NOTE: pydantic itself refuses lone surrogates
-FilledText = Annotated[Text, AfterValidator(_refuse_blank)]
+FilledText = Annotated[Text, AfterValidator(_refuse_blank), Field(json_schema_extra={"minLength": 1, "pattern": r"\S"})]
 # A whole number is Annotated[int, Strict(), <its limits>, AS_INT]: limits after AS_INT would be lost to OpenAPI.
 AS_INT = BeforeValidator(_as_int)
 Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
