@@ -1,6 +1,16 @@
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import TypeVar
+
 import httpx
 import pytest
+from fastapi import FastAPI
 
+from gpt2svc.api.services import Services
+from gpt2svc.chat.conversations import ConversationService
+from gpt2svc.errors import StorageFullError
+from gpt2svc.persistence.database import Database
+from gpt2svc.persistence.unit_of_work import UnitOfWork
 from tests.api.conftest import new_conversation
 
 
@@ -131,3 +141,25 @@ async def test_unknown_ids_are_404_everywhere(client: httpx.AsyncClient, identif
         assert response.status_code == 404, (method, path)
         assert response.json()["error"]["code"] == "not_found"
         assert len(response.content) < 600
+
+
+T = TypeVar("T")
+
+
+class FullDatabase(Database):
+    """One whose disk has no room for another page."""
+
+    async def write(self, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
+        raise StorageFullError("The disk is full: nothing was stored.")
+
+
+async def test_full_disk_is_507_and_nothing_is_created(
+    client: httpx.AsyncClient, app: FastAPI, services: Services
+) -> None:
+    full = FullDatabase(services.database.path)
+    conversations = ConversationService(full, services.engines, services.generations)
+    app.state.services = replace(services, conversations=conversations)
+    response = await client.post("/api/conversations", json={})
+    assert (response.status_code, response.json()["error"]["code"]) == (507, "storage_full")
+    app.state.services = services
+    assert (await client.get("/api/conversations")).json()["data"] == []

@@ -24,19 +24,20 @@ _MAX_DIGITS = 300  # a longer whole number is beyond any limit, any float, and s
 class JsonBodyMiddleware:
     """413 for more than `max_bytes` (counted, not believed), 415 for another type, 400 for what is not JSON."""
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, *, max_bytes: int, read_timeout_s: float = READ_TIMEOUT_S) -> None:
         self._app = app
         self._max_bytes = max_bytes
+        self._read_timeout_s = read_timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] not in _BODY_METHODS:
             await self._app(scope, receive, send)
             return
         try:
-            async with asyncio.timeout(READ_TIMEOUT_S):
+            async with asyncio.timeout(self._read_timeout_s):
                 body = await self._read(receive)
         except TimeoutError:
-            message = f"The body did not arrive within {READ_TIMEOUT_S:g} seconds."
+            message = f"The body did not arrive within {self._read_timeout_s:g} seconds."
             await ApiError(408, message, "body_timeout", headers={"Connection": "close"}).response()(
                 scope, receive, send
             )
