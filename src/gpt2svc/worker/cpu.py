@@ -1,34 +1,16 @@
-"""The worker's share of the CPU: threads, affinity, niceness. Set before torch is imported, which reads it once."""
+"""The worker's share of the CPU: affinity, niceness, and how its threads wait. Set before torch is imported."""
 
-import math
 import os
 from collections.abc import MutableMapping
-from pathlib import Path
 
 from gpt2svc.errors import ConfigError
 from gpt2svc.worker.options import WorkerOptions
 
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
-
-
-def num_usable_cpus(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """CPUs that this process may keep busy: its affinity, and the quota of its container (cgroup v2).
-
-    Without the quota, torch in a container of 2 CPUs on a machine of 64 would start 64 threads that wait for each
-    other.
-    """
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = (cgroup / "cpu.max").read_text(encoding="ascii").split()
-        return max(1, min(allowed, math.ceil(int(quota) / int(period))))
-    except (OSError, ValueError):  # no cgroup v2, or "max"
-        return allowed
-
 
 def apply_cpu_options(options: WorkerOptions, environ: MutableMapping[str, str]) -> None:
-    """Pin and nice this process and set the thread counts in `environ`, where the user's own values stay.
+    """Pin and nice this process, and set OpenMP's variables in `environ`, where the user's own values stay.
 
-    Raises ConfigError for CPUs that this process may not use.
+    How many threads there are is the engine's affair. Raises ConfigError for CPUs that this process may not use.
     """
     if options.cpus and hasattr(os, "sched_setaffinity"):
         try:
@@ -39,6 +21,7 @@ def apply_cpu_options(options: WorkerOptions, environ: MutableMapping[str, str])
             ) from error
     if options.niceness:
         os.nice(options.niceness)
-    num_threads = options.engine.num_threads or num_usable_cpus()
-    for name in _THREAD_VARIABLES:
-        environ.setdefault(name, str(num_threads))
+    # NOTE: by default a thread that is done spins until the others are. A step has hundreds of such meetings, and on a
+    # machine with anything else to do (this service's own event loop is enough) the one waited for is often not
+    # running: the starter model's steps then take 100 to 200 ms instead of 10. Asleep, they wait a few microseconds.
+    environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
