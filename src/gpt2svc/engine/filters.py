@@ -2,7 +2,7 @@
 
 All of it works on candidates: values (rows, width) float32 by value descending and id ascending. Sums are running sums
 in float64, so that a row's result is the same whatever the width and whoever shares the batch. The kept sets are those
-of transformers' processors, ties included.
+of transformers' processors.
 """
 
 import torch
@@ -23,17 +23,12 @@ def keep_top_p(values: Tensor, weights: Tensor, total: Tensor, top_p: Tensor) ->
     """The likeliest tokens that together reach top_p of `total`, and the last kept value (rows, 1).
 
     `weights` (rows, width) are 0 where an earlier filter dropped the token. Among equally likely tokens at the
-    border the highest ids stay, as in transformers. A top_p of 1 keeps all.
+    border the lowest ids stay (in transformers that is left to an unstable sort). A top_p of 1 keeps all.
     """
     above = weights.cumsum(-1) - weights
     count = (above < torch.where(top_p < 1, top_p * total, torch.inf)).sum(-1, keepdim=True).clamp(min=1)
-    border = values.gather(1, count - 1)
-    num_above = (values > border).sum(-1, keepdim=True)
-    num_equal = (values == border).sum(-1, keepdim=True)
-    num_dropped = num_above + num_equal - count
     place = torch.arange(values.shape[1], device=values.device)
-    is_kept = (place < num_above) | ((place >= num_above + num_dropped) & (place < num_above + num_equal))
-    return is_kept | (top_p >= 1), border
+    return place < count, values.gather(1, count - 1)
 
 
 def keep_min_p(weights: Tensor, min_p: Tensor) -> Tensor:

@@ -13,8 +13,9 @@ from gpt2svc.models.config import GPT2Config
 # Attention goes over the keys in blocks of this many positions, each a matrix product of one fixed shape, so that
 # its bits depend on nothing but the sequence itself. Smaller blocks mean more calls, larger ones more idle keys.
 _CPU_BLOCK: Final = 128
+_GPU_BLOCK: Final = 512
 
-_INITIAL_SLOTS: Final = 4  # off the CPU the tensors double from here as more slots are used
+_INITIAL_SLOTS: Final = 4
 _MAX_VIEWS: Final = 8192
 
 
@@ -23,18 +24,28 @@ class KeyValueStore:
 
     Blocks come first, so that one block of neighbouring slots is a plain batch of matrices without a copy. On the
     CPU the memory is reserved at once but the operating system only hands it out where tokens are written: an idle
-    service stays small. Never-written places read as zeros.
+    service stays small; elsewhere the tensors double as slots are used. Never-written places read as zeros.
     """
 
-    def __init__(self, config: GPT2Config, num_slots: int, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        config: GPT2Config,
+        num_slots: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        *,
+        block: int | None = None,
+        initial_slots: int | None = None,
+    ) -> None:
         self.num_slots = num_slots
         self.device = device
         self.dtype = dtype
         self.n_head = config.n_head
         self.head_dim = config.head_dim
-        self.block = _CPU_BLOCK if device.type == "cpu" else min(512, _round_up(config.n_positions, 16))
+        is_cpu = device.type == "cpu"
+        self.block = block or (_CPU_BLOCK if is_cpu else min(_GPU_BLOCK, _round_up(config.n_positions, 16)))
         self.num_blocks = math.ceil(config.n_positions / self.block)
-        self.capacity = num_slots if device.type == "cpu" else min(num_slots, _INITIAL_SLOTS)
+        self.capacity = min(num_slots, initial_slots or (num_slots if is_cpu else _INITIAL_SLOTS))
         self._layers = [self._new_layer(self.capacity) for _ in range(config.n_layer)]
         self._views: dict[tuple[int, int, int], list[tuple[Tensor, Tensor]]] = {}
         # From a row's first place to those of all its heads' keys and values: (1, 2, n_head).
@@ -43,8 +54,8 @@ class KeyValueStore:
 
     @property
     def num_bytes(self) -> int:
-        """What all slots take when they are full."""
-        return sum(layer.nbytes for layer in self._layers)
+        """With all slots full."""
+        return len(self._layers) * self.num_blocks * self.num_slots * self.block_bytes
 
     @property
     def block_bytes(self) -> int:
