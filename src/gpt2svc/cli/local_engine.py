@@ -1,5 +1,6 @@
 """An engine in the command's own process: for `generate` and `chat`, which need no service."""
 
+import os
 import secrets
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +16,8 @@ from gpt2svc.errors import ContextWindowError, EngineError, InvalidInputError
 from gpt2svc.generation.reply_text import ReplyText, SettledToken
 from gpt2svc.models.catalogue import ModelCatalogue
 from gpt2svc.models.tokenizer import Tokenizer
+from gpt2svc.worker.cpu import apply_cpu_options
+from gpt2svc.worker.options import WorkerOptions
 
 if TYPE_CHECKING:
     from gpt2svc.engine.core import EngineCore
@@ -79,6 +82,7 @@ class LocalEngine:
                 f"{model} is not on this machine. Fetch it first: gpt2svc models pull {model}", field="model"
             )
         tokenizer = folder.load_tokenizer()
+        apply_cpu_options(WorkerOptions(model, models_dir=str(models_dir)), os.environ)
         from gpt2svc.engine.loader import load_engine  # brings torch, which takes its time: last
 
         config = EngineConfig(max_num_seqs=max_num_seqs)
