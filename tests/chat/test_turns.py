@@ -156,6 +156,13 @@ async def test_a_key_belongs_to_its_owner(stack: ChatStack) -> None:
     assert [turn.replayed for turn in turns] == [False, False]
 
 
+async def test_a_reply_in_progress_counts_with_its_own_prompt_and_length(stack: ChatStack) -> None:
+    stack.engine.hold_at(0)
+    turn = await stack.converse("Hi", max_new_tokens=30)
+    record = await stack.generation(turn)
+    assert (stack.admission.num_requests, stack.admission.num_tokens) == (1, record.prompt_tokens + 30)
+
+
 async def test_overload_is_refused_with_nothing_written_and_replays_are_not(tmp_path: Path) -> None:
     stack = ChatStack(tmp_path, max_requests=1)
     await stack.start()

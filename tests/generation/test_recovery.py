@@ -72,6 +72,19 @@ async def test_an_ended_reply_reads_the_same_after_a_restart(tmp_path: Path) -> 
     await second.stop()
 
 
+async def test_a_reply_that_ended_before_its_first_window_reads_the_same_from_the_rows(tmp_path: Path) -> None:
+    stack = ChatStack(tmp_path, flush_interval_s=3600.0)
+    await stack.start()
+    stack.engine.say("\nUser: an empty reply")
+    for _ in range(2):  # the first one opens the window
+        turn = await stack.converse()
+        live = await stack.events(turn.generation_id)
+        await until(lambda: stack.supervisor.num_active == 0)
+        assert [event.event for event in live] == ["queued", "started", "done"]
+        assert await stack.events(turn.generation_id) == live
+    await stack.stop()
+
+
 async def test_stop_lets_a_running_reply_finish_within_the_drain(tmp_path: Path) -> None:
     stack = ChatStack(tmp_path)
     await stack.start()

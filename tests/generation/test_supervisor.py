@@ -63,6 +63,15 @@ async def test_an_end_token_is_counted_and_never_shown(stack: ChatStack) -> None
     assert (await stack.message(turn)).content == "Hi"
 
 
+async def test_an_end_token_is_no_token_of_the_text_after_an_unfinished_character(stack: ChatStack) -> None:
+    unfinished = stack.engine.encode(" 👍")[:-1]
+    stack.engine.say(unfinished)
+    turn = await stack.converse()
+    tokens = [event for event in await stack.events(turn.generation_id) if isinstance(event, Token)]
+    assert [token.token_id for token in tokens] == list(unfinished)
+    assert tokens[-1].text == "\ufffd"
+
+
 async def test_the_length_limit_ends_with_length(stack: ChatStack) -> None:
     stack.engine.say(" one two three four")
     turn = await stack.converse(max_new_tokens=5)

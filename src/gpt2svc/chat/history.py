@@ -4,14 +4,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from gpt2svc.errors import ConversationBusyError, NotFoundError
-from gpt2svc.persistence.database import Database
 from gpt2svc.persistence.records import ConversationRecord, MessageRecord
 from gpt2svc.persistence.unit_of_work import UnitOfWork
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """One snapshot of the store. `newest_message_id` tells later whether the conversation has grown since."""
+    """From one snapshot of the store. `newest_message_id` tells later whether the conversation has grown since."""
 
     conversation: ConversationRecord
     path: tuple[MessageRecord, ...]  # root first; the last is the new message, which is not stored yet
@@ -24,23 +23,22 @@ class History:
 
 
 async def read_history(
-    database: Database, conversation_id: str, owner: str, content: str, parent_id: str | None
+    uow: UnitOfWork, conversation_id: str, owner: str, content: str, parent_id: str | None
 ) -> History:
     """The history of a message that would follow `parent_id` (None: the newest message).
 
     Raises NotFoundError (conversation; message, when the parent is not in it) and ConversationBusyError.
     """
-    async with database.read() as uow:
-        conversation = await uow.conversations.get(conversation_id, owner)
-        active = await uow.generations.active(conversation_id)
-        if active is not None:
-            raise ConversationBusyError(conversation_id, active.id)
-        newest = await uow.messages.last(conversation_id)
-        parent = newest if parent_id is None else await uow.messages.get(parent_id, conversation_id)
-        path = await uow.messages.path_to(parent.id) if parent is not None else ()
-        dropped_before = await _dropped_before(uow, path, owner)
+    conversation = await uow.conversations.get(conversation_id, owner)
+    active = await uow.generations.active(conversation_id)
+    if active is not None:
+        raise ConversationBusyError(conversation_id, active.id)
+    newest = await uow.messages.last(conversation_id)
+    parent = newest if parent_id is None else await uow.messages.get(parent_id, conversation_id)
+    path = await uow.messages.path_to(parent.id) if parent is not None else ()
+    dropped_before = await _dropped_before(uow, path, owner)
     message = MessageRecord(
-        id=database.ids.new_message_id(),
+        id="",  # has none yet
         conversation_id=conversation_id,
         parent_id=parent.id if parent is not None else None,
         role="user",

@@ -105,7 +105,8 @@ class TurnService:
             # NOTE: before the first await, for the most that it can need; made smaller once the prompt is known.
             permit = self._admission.reserve(self._budget.max_prompt_tokens + _num_new_tokens_asked(request.settings))
         except OverloadedError:
-            known = await self._find_replay(request)
+            async with self._database.read() as uow:
+                known = await _find_replay(uow, request)
             if known is None:
                 raise
             return known
@@ -115,13 +116,6 @@ class TurnService:
         """Hands `permit` on with a launched reply, and releases it otherwise."""
         try:
             accepted, job = await self._commit(request, permit)
-        except ConversationBusyError:
-            permit.release()
-            # The reply in progress may be this very request's: sent twice at the same time with one key.
-            known = await self._find_replay(request)
-            if known is None:
-                raise
-            return known
         except BaseException:
             permit.release()
             raise
@@ -138,29 +132,18 @@ class TurnService:
                 return await self._try_to_commit(request, permit)
 
     async def _try_to_commit(self, request: _Request, permit: Permit) -> tuple[AcceptedTurn, GenerationJob | None]:
-        known = await self._find_replay(request)
-        if known is not None:
-            return known, None
-        history = await read_history(
-            self._database, request.conversation_id, request.owner, request.content, request.parent_id
-        )
+        async with self._database.read() as uow:
+            # NOTE: in one snapshot: a reply in progress that is this very request's, sent twice at the same time, is
+            # found by its key before it could make the conversation look busy.
+            known = await _find_replay(uow, request)
+            if known is not None:
+                return known, None
+            history = await read_history(
+                uow, request.conversation_id, request.owner, request.content, request.parent_id
+            )
         job = await self._prepare(request, history, permit)
         accepted = await self._database.write(lambda uow: self._store(uow, request, history, job))
         return accepted, None if accepted.replayed else job
-
-    async def _find_replay(self, request: _Request) -> AcceptedTurn | None:
-        if request.idempotency_key is None:
-            return None
-        async with self._database.read() as uow:
-            record = await uow.idempotency_keys.get(request.owner, request.idempotency_key)
-        if record is None:
-            return None
-        if record.body_hash != request.body_hash:
-            raise IdempotencyMismatchError(
-                "This Idempotency-Key was used before with another request. Use a new key for a new message.",
-                field="Idempotency-Key",
-            )
-        return _replay(record)
 
     async def _prepare(self, request: _Request, history: History, permit: Permit) -> GenerationJob:
         """Everything that can be refused, and the prompt, before the transaction."""
@@ -184,7 +167,7 @@ class TurnService:
         return GenerationJob(
             generation_id=ids.new_generation_id(),
             conversation_id=request.conversation_id,
-            user_message_id=history.new_message.id,
+            user_message_id=ids.new_message_id(),
             message_id=ids.new_message_id(),
             owner=request.owner,
             model=model,
@@ -281,6 +264,21 @@ def _check_logit_bias(settings: SamplingSettings, info: ModelInfo | None) -> Non
             f"settings.logit_bias names token {largest}; {info.name} has tokens 0 to {info.vocab_size - 1}.",
             field="settings.logit_bias",
         )
+
+
+async def _find_replay(uow: UnitOfWork, request: _Request) -> AcceptedTurn | None:
+    """Raises IdempotencyMismatchError."""
+    if request.idempotency_key is None:
+        return None
+    record = await uow.idempotency_keys.get(request.owner, request.idempotency_key)
+    if record is None:
+        return None
+    if record.body_hash != request.body_hash:
+        raise IdempotencyMismatchError(
+            "This Idempotency-Key was used before with another request. Use a new key for a new message.",
+            field="Idempotency-Key",
+        )
+    return _replay(record)
 
 
 def _replay(record: IdempotencyRecord) -> AcceptedTurn:
