@@ -62,7 +62,7 @@ messages = st.one_of(
     st.just(Shutdown()),
     st.builds(Loading, st.sampled_from(["downloading", "loading"]), texts, st.none() | floats),
     st.just(Located()),
-    st.builds(Ready, infos),
+    st.builds(Ready, infos, stats),
     st.builds(Failed, texts, texts),
     st.builds(Outputs, st.lists(outputs, max_size=4).map(tuple), stats),
 )

@@ -37,6 +37,12 @@ async def test_requests_are_accepted_while_the_model_still_loads(open_client) ->
         assert await collect(client, request()) == ((1, 2, 3), "length")
 
 
+async def test_free_slots_are_known_before_the_first_request(open_client) -> None:
+    async with open_client("--num-slots", "5") as client:
+        await until(lambda: client.state.status == "ready")
+        assert (client.state.stats.num_slots, client.state.stats.num_free_slots) == (5, 5)
+
+
 async def test_loading_is_visible_with_stage_and_percent(open_client) -> None:
     async with open_client("--load-s", "1") as client:
         await until(lambda: client.state.status == "loading" and (client.state.percent or 0) > 0)

@@ -46,12 +46,13 @@ class WorkerClient:
         self._catalogue = catalogue
         self._policy = policy or RestartPolicy()
         self._requests = RequestTable()
+        self._located = asyncio.Event()  # the model's folder has come to be on this machine
         self._supervisor = WorkerSupervisor(
             options,
             self._requests,
             policy=self._policy,
             command=command,
-            on_located=self._read_folder,
+            on_located=self._located.set,
         )
         self._folder: ModelFolder | None = None
         self._tokenizer: Tokenizer | None = None
@@ -124,7 +125,7 @@ class WorkerClient:
     def start(self, *, after: asyncio.Task[None] | None = None) -> None:
         """Begin to load, but not before the task `after` is done: that of a model that makes room."""
         self._supervision = asyncio.create_task(self._supervise(after), name=f"worker:{self._options.model}")
-        self._read_folder()
+        self._reading = asyncio.create_task(self._read_folder(), name=f"tokenizer:{self._options.model}")
 
     async def aclose(self) -> None:
         """Stop the process and end all requests with UnavailableError. May be called twice."""
@@ -156,19 +157,11 @@ class WorkerClient:
 
     # The model's text side
 
-    def _read_folder(self) -> None:
-        if self._tokenizer is None and not self._is_closed:
-            self._reading = asyncio.create_task(self._read(self._reading), name=f"tokenizer:{self._options.model}")
-
-    async def _read(self, earlier: asyncio.Task[None] | None) -> None:
-        if earlier is not None:
-            await asyncio.wait({earlier})
+    async def _read_folder(self) -> None:
         try:
-            folder = await asyncio.to_thread(
-                self._catalogue.resolve, self._options.model, allow_folder=self._options.allow_folder
-            )
-            if folder is None:
-                return  # the worker downloads it, and says when it is there
+            while (folder := await asyncio.to_thread(self._resolve)) is None:
+                await self._located.wait()  # the worker downloads it, and says when it is there
+                self._located.clear()
             tokenizer = await asyncio.to_thread(folder.load_tokenizer)
         except (ModelError, InvalidInputError) as error:
             self._give_up(error.message)
@@ -177,6 +170,9 @@ class WorkerClient:
             self._give_up(f"Its folder can't be read: {error!r}.")
         else:
             self._folder, self._tokenizer = folder, tokenizer
+
+    def _resolve(self) -> ModelFolder | None:
+        return self._catalogue.resolve(self._options.model, allow_folder=self._options.allow_folder)
 
     def _give_up(self, reason: str) -> None:
         """The worker may well load the weights, but without its text side the model is of no use."""

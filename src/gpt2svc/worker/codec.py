@@ -33,8 +33,8 @@ def encode(message: Message) -> bytes:
             fields = [request.request_id, request.prompt_token_ids, asdict(request.params), request.owner]
         case Start(options):
             fields = [asdict(options)]
-        case Ready(info):
-            fields = [asdict(info)]
+        case Ready(info, stats):
+            fields = [asdict(info), astuple(stats)]
         case _:
             fields = list(astuple(message))
     name = type(message).__name__.lower()
@@ -101,7 +101,7 @@ _DECODERS: dict[str, Callable[..., Message]] = {
     "shutdown": Shutdown,
     "loading": Loading,
     "located": Located,
-    "ready": lambda info: Ready(ModelInfo(**info)),
+    "ready": lambda info, stats: Ready(ModelInfo(**info), EngineStats(*stats)),
     "failed": Failed,
     "outputs": _outputs,
 }

@@ -4,7 +4,7 @@ API process                worker process
 Start(options)      ──►
                     ◄──    Loading(status, stage, percent)   any number of times
                     ◄──    Located()                         once the model's files are on this machine
-                    ◄──    Ready(info)                       or Failed(code, message), after which it exits
+                    ◄──    Ready(info, stats)                or Failed(code, message), after which it exits
 Submit(request)     ──►
 Abort(request_id)   ──►
                     ◄──    Outputs(outputs, stats)           one a step
@@ -59,6 +59,7 @@ class Located:
 @dataclass(frozen=True, slots=True)
 class Ready:
     info: ModelInfo
+    stats: EngineStats
 
 
 @dataclass(frozen=True, slots=True)

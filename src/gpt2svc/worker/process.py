@@ -92,7 +92,7 @@ class WorkerProcess:
         # NOTE: systemd sends SIGTERM to all processes of a service at once; replies in progress then still have the
         # API process's drain time, at whose end it says Shutdown.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        self._channel.send(Ready(info))
+        self._channel.send(Ready(info, engine.stats))
         return engine
 
     def main_loop(self, engine: Engine) -> None:

@@ -76,7 +76,8 @@ class WorkerSupervisor:
         self.retry_after_s = retry_after_s
         self.failed_at = time.monotonic()
         self._show("failed", error=reason)
-        self._requests.fail_all(lambda: UnavailableError(reason, retry_after_s=retry_after_s))
+        message = f"The model {self.state.model!r} can't be used: {reason}"
+        self._requests.fail_all(lambda: UnavailableError(message, retry_after_s=retry_after_s))
 
     async def run(self) -> None:
         """Until cancelled, or until the model has failed for good. Leaves no process behind."""
@@ -137,9 +138,10 @@ class WorkerSupervisor:
                 self._show("restarting" if self.state.num_restarts else status, stage=stage, percent=percent)
             case Located():
                 self._on_located()
-            case Ready(info):
+            case Ready(info, stats):
                 self._ready_at = time.monotonic()
-                self.state = replace(self.state, status="ready", stage="", percent=None, error=None, info=info)
+                self._show("ready")
+                self.state = replace(self.state, info=info, stats=stats)
                 self.send_waiting()
             case Failed():
                 self._failure = message
