@@ -76,8 +76,9 @@ def test_a_recipe_without_text_is_refused() -> None:
         validate(Recipe(sources=(Source(Path("x"), repeats=0.0),)))
 
 
-def test_the_bundled_recipe_is_valid_and_its_own_dialogues_are_there(tmp_path: Path) -> None:
-    recipe = read_recipe(BUNDLED_RECIPES / "starter.toml", tmp_path)
+@pytest.mark.parametrize("name", ["starter.toml", "starter_finish.toml"])
+def test_a_bundled_recipe_is_valid_and_its_own_dialogues_are_there(tmp_path: Path, name: str) -> None:
+    recipe = read_recipe(BUNDLED_RECIPES / name, tmp_path)
     validate(recipe)
     own = [source.path for source in recipe.sources if source.path.parent == BUNDLED_RECIPES]
     assert [path.name for path in own] == ["identity_english.jsonl", "identity_ukrainian.jsonl"]
@@ -89,10 +90,19 @@ def test_the_bundled_recipe_is_valid_and_its_own_dialogues_are_there(tmp_path: P
         assert any("gpt2svc" in answer for _, answer in pairs)
 
 
-def test_held_out_sets_are_not_in_the_bundled_recipe() -> None:
-    text = (BUNDLED_RECIPES / "starter.toml").read_text(encoding="utf-8")
-    assert "sgd_test" not in text
-    assert "topical_test" not in text
+def test_held_out_sets_are_in_no_bundled_recipe() -> None:
+    texts = [path.read_text(encoding="utf-8") for path in BUNDLED_RECIPES.glob("*.toml")]
+    assert len(texts) == 2
+    assert not any(name in text for text in texts for name in ("sgd_test", "topical_test"))
+
+
+def test_both_stages_of_the_starter_hold_out_the_same_rows(tmp_path: Path) -> None:
+    first, second = (read_recipe(BUNDLED_RECIPES / name, tmp_path) for name in ("starter.toml", "starter_finish.toml"))
+    assert first.optimisation.seed == second.optimisation.seed
+    assert first.validation_share == second.validation_share
+    for ours, theirs in zip(first.sources, second.sources, strict=True):
+        assert (ours.path, ours.exclude, ours.max_duplicates) == (theirs.path, theirs.exclude, theirs.max_duplicates)
+        assert ours.is_validated == theirs.is_validated
 
 
 def test_the_rate_warms_up_then_falls_along_a_cosine_to_its_floor() -> None:
