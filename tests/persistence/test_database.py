@@ -226,11 +226,11 @@ async def test_more_readers_than_connections_wait_their_turn(database: Database)
     assert await asyncio.gather(*(_count(database) for _ in range(50))) == [1] * 50
 
 
-async def _cancel_after(steps: int, work: Awaitable[object]) -> None:
+async def _cancel_after(steps: int, work: Awaitable[object], *, pause: float = 0.0002) -> None:
     """Cancel `work` after so many rounds of the event loop, each with some time for the driver's thread."""
     task = asyncio.ensure_future(work)
     for _ in range(steps):
-        await asyncio.sleep(0.0002)
+        await asyncio.sleep(pause)
     task.cancel()
     await asyncio.wait([task])
     if not task.cancelled():
@@ -255,6 +255,13 @@ async def test_a_cancelled_write_is_whole_or_absent_and_the_writer_goes_on(datab
     whole = [conversation for conversation in conversations if conversation.title == "whole"]
     assert whole
     assert {conversation.num_messages for conversation in whole} == {3}
+
+
+async def test_a_write_cancelled_at_any_round_of_the_loop_gives_its_turn_back(database: Database) -> None:
+    for steps in range(20):
+        await _cancel_after(steps, new_conversation(database), pause=0)
+        async with asyncio.timeout(10):
+            await new_conversation(database, title="after")
 
 
 async def test_a_write_cancelled_while_it_waits_its_turn_never_happens(database: Database) -> None:

@@ -68,11 +68,8 @@ def upgrade_schema(path: Path, scripts: MigrationScripts) -> SchemaUpgrade:
 
 
 def _migrate(connection: Connection, path: Path, scripts: MigrationScripts) -> None:
-    # NOTE: looked at again, now that the write lock is held: on file systems where the process lock means nothing,
-    # another process may have migrated in between.
-    revision = _revision(connection.exec_driver_sql, path)
-    if revision == scripts.head:
-        return
+    # NOTE: Alembic looks at the revision again, on this connection, which holds the write lock: on file systems where
+    # the process lock means nothing, another process may have migrated in between.
     from alembic import command
 
     command.upgrade(_alembic_config(scripts, connection), "head")
@@ -80,8 +77,8 @@ def _migrate(connection: Connection, path: Path, scripts: MigrationScripts) -> N
     broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
     if broken:
         raise StorageError(
-            f"Migrating {path} from {revision} to {scripts.head} would break {len(broken)} references, the first in "
-            f"table {broken[0][0]}: nothing was changed."
+            f"Migrating {path} to {scripts.head} would break {len(broken)} references, the first in table "
+            f"{broken[0][0]}: nothing was changed."
         )
 
 
