@@ -24,7 +24,7 @@ params = st.builds(
     stop_token_ids=token_ids,
     logprobs=st.none() | st.integers(0, 20),
 )
-requests = st.builds(EngineRequest, texts, token_ids, params, texts)
+requests = st.builds(EngineRequest, texts, token_ids, params, texts, counts)
 logprobs = st.none() | st.lists(st.builds(TokenLogprobs, floats, pairs), max_size=3).map(tuple)
 finish_reasons = st.sampled_from([None, "stop", "length", "abort", "error"])
 outputs = st.builds(TokenOutput, texts, token_ids, logprobs, finish_reasons, st.none() | texts, counts)

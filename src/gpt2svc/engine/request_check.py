@@ -28,6 +28,13 @@ def check_request(request: EngineRequest, *, n_positions: int, vocab_size: int) 
             field="prompt",
         )
     _check_params(request.params, vocab_size)
+    if not 0 <= request.num_reply_tokens < min(num_prompt, request.params.max_new_tokens):
+        raise InvalidInputError(
+            f"num_reply_tokens must be from 0 to less than the prompt's {num_prompt} tokens and max_new_tokens "
+            f"({request.params.max_new_tokens}).",
+            field="num_reply_tokens",
+        )
+    num_prompt -= request.num_reply_tokens
     if num_prompt + request.params.max_new_tokens > n_positions:
         raise ContextWindowError(
             f"The prompt has {num_prompt} tokens and max_new_tokens is {request.params.max_new_tokens}: together they "

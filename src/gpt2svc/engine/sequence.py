@@ -16,7 +16,7 @@ class Sequence:
     def __init__(self, request: EngineRequest) -> None:
         self.request = request
         self.token_ids = list(request.prompt_token_ids)
-        self.num_prompt_tokens = len(self.token_ids)
+        self.num_prompt_tokens = len(self.token_ids) - request.num_reply_tokens
         self.num_computed_tokens = 0
         self.num_cached_tokens = 0  # of the prompt, from a reused prefix
         self.slot = NO_SLOT
@@ -31,7 +31,7 @@ class Sequence:
 
     @property
     def num_new_tokens(self) -> int:
-        """Length of the reply so far."""
+        """Length of the reply so far, the part that the request brought included."""
         return len(self.token_ids) - self.num_prompt_tokens
 
     def next_token_ids(self, count: int) -> list[int]:

@@ -14,12 +14,16 @@ class EngineRequest:
 
     `prompt_token_ids` holds 1 to `n_positions - 1` ids; prompt and `params.max_new_tokens` together fit the window.
     `owner` bounds prefix reuse: a cached prefix is only ever shared within one owner.
+
+    The last `num_reply_tokens` of the prompt are the beginning of a reply that is continued: they count as its tokens,
+    so the new ones are those which the reply would have had without the cut.
     """
 
     request_id: str
     prompt_token_ids: tuple[int, ...]
     params: SamplingParams
     owner: str = ""
+    num_reply_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

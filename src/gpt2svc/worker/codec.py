@@ -30,7 +30,13 @@ def encode(message: Message) -> bytes:
         case Outputs(outputs, stats):
             fields: list[Any] = [[_output_fields(output) for output in outputs], astuple(stats)]
         case Submit(request):
-            fields = [request.request_id, request.prompt_token_ids, asdict(request.params), request.owner]
+            fields = [
+                request.request_id,
+                request.prompt_token_ids,
+                asdict(request.params),
+                request.owner,
+                request.num_reply_tokens,
+            ]
         case Start(options):
             fields = [asdict(options)]
         case Ready(info, stats):
@@ -82,10 +88,13 @@ def _output(
     return TokenOutput(request_id, tuple(token_ids), decoded, finish_reason, error, cached)
 
 
-def _submit(request_id: str, prompt_token_ids: list[int], params: dict[str, Any], owner: str) -> Submit:
+def _submit(
+    request_id: str, prompt_token_ids: list[int], params: dict[str, Any], owner: str, num_reply_tokens: int
+) -> Submit:
     params["logit_bias"] = tuple((token_id, bias) for token_id, bias in params["logit_bias"])
     params["stop_token_ids"] = tuple(params["stop_token_ids"])
-    return Submit(EngineRequest(request_id, tuple(prompt_token_ids), SamplingParams(**params), owner))
+    sampling = SamplingParams(**params)
+    return Submit(EngineRequest(request_id, tuple(prompt_token_ids), sampling, owner, num_reply_tokens))
 
 
 def _start(options: dict[str, Any]) -> Start:
