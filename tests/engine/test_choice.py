@@ -76,6 +76,9 @@ def test_distribution_is_that_of_transformers(name: str, has_ties: bool, vocab_s
             scores = (2 * scores).round() / 2
         expected = _filtered_by_transformers(scores, CASES[name]).softmax(-1)[0]
         shares = _shares(scores, CASES[name])
+        if has_ties:
+            # Which of equally likely tokens a nucleus keeps is left to an unstable sort there: compare how many.
+            expected, shares = _sorted_within_ties(scores[0], expected), _sorted_within_ties(scores[0], shares)
         assert not shares[expected == 0].any()
         # The grid sees each kept token whose probability is more than a step of it.
         assert (shares[expected > 1.01 / GRID] > 0).all()

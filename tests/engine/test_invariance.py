@@ -93,7 +93,7 @@ def alone(model: GPT2) -> Callable[[Plan], Reply]:
     return lambda plan: run(replace(plan, arrival=0, abort_after=None))
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(
     plans=st.lists(PLANS, min_size=1, max_size=18),
     max_num_seqs=st.integers(1, 16),
