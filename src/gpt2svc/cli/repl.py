@@ -80,6 +80,8 @@ class Repl:
                 write("")
         if self._backend.ending:
             message(f"[{self._backend.ending}]")
+        elif not has_written:
+            message("[an empty reply]")
 
     def _command(self, line: str) -> None:
         name, _, rest = line.partition(" ")
