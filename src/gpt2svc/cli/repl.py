@@ -70,8 +70,8 @@ class Repl:
         has_written = False
         try:
             for piece in self._backend.reply(content, self._settings):
+                has_written = has_written or bool(piece)  # before the write, which Ctrl-C may cut short
                 write(piece, end="")
-                has_written = has_written or bool(piece)
         except KeyboardInterrupt:
             self._backend.stop()
             self._backend.ending = "stopped"
