@@ -61,6 +61,7 @@ def create_app(settings: Settings, *, engines: EnginePool | None = None) -> Fast
             await services.generations.start()
             yield
 
+    web = pages.web_files()
     app = FastAPI(
         title="gpt2svc",
         version=services.versions["gpt2svc"] or "0",
@@ -69,9 +70,10 @@ def create_app(settings: Settings, *, engines: EnginePool | None = None) -> Fast
         openapi_url=None,
         redirect_slashes=False,  # it would redirect to whatever host a request names
         lifespan=lifespan,
-        middleware=_middleware(settings),
+        middleware=_middleware(settings, OPEN_PATHS | web.paths),
     )
     app.state.services = services
+    app.state.web = web
     install_error_handlers(app)
     for resource in (conversations, messages, generations, health, pages):
         app.include_router(resource.router)
@@ -82,7 +84,7 @@ def services_of_app(app: FastAPI) -> Services:
     return cast(Services, app.state.services)
 
 
-def _middleware(settings: Settings) -> list[Middleware]:
+def _middleware(settings: Settings, open_paths: frozenset[str]) -> list[Middleware]:
     """Outermost first. All of it is plain ASGI: Starlette's BaseHTTPMiddleware breaks streams and context variables."""
     hosts = (settings.host, *settings.allowed_hosts) if settings.is_loopback else settings.allowed_hosts or None
     stack = [
@@ -92,7 +94,7 @@ def _middleware(settings: Settings) -> list[Middleware]:
     ]
     if settings.api_key is not None:
         key = settings.api_key.get_secret_value()
-        stack.append(Middleware(ApiKeyMiddleware, api_key=key, open_paths=OPEN_PATHS))
+        stack.append(Middleware(ApiKeyMiddleware, api_key=key, open_paths=open_paths))
     stack.append(Middleware(JsonBodyMiddleware, max_bytes=settings.max_body_bytes))
     return stack
 

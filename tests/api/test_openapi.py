@@ -148,4 +148,5 @@ async def test_asset_names_lead_nowhere_else(client: httpx.AsyncClient) -> None:
 
 async def test_home_leads_to_the_page(client: httpx.AsyncClient) -> None:
     response = await client.get("/", headers={"Accept": "text/html"})
-    assert (response.status_code, response.headers["location"]) == (307, "/docs")
+    assert (response.status_code, response.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert 'src="web/' in response.text

@@ -1,13 +1,14 @@
-"""The OpenAPI page, from files in installed packages: it works without a network, and under a strict policy."""
+"""The chat page and the OpenAPI page, from files in packages: both work without a network, under a strict policy."""
 
 from importlib.resources import files
 from pathlib import Path
 
 from fastapi import APIRouter, Request
 from starlette.exceptions import HTTPException
-from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response
 
 from gpt2svc.api.openapi import describe
+from gpt2svc.api.web_files import WebFile, WebFiles
 
 router = APIRouter(include_in_schema=False)
 
@@ -26,14 +27,43 @@ _POLICY = (
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
+# Ours runs no inline script and sets no inline style, and no string becomes markup or code: there is no policy that
+# would let it (Trusted Types).
+_WEB_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+)
+_FOR_EVER = "public, max-age=31536000, immutable"
+
 
 def _path(package: str, name: str) -> Path:
     return Path(str(files(package).joinpath(name)))
 
 
+def web_files() -> WebFiles:
+    return WebFiles(_path("gpt2svc", "web"))
+
+
 @router.get("/")
-async def home() -> Response:
-    return RedirectResponse("/docs")
+async def home(request: Request) -> Response:
+    web: WebFiles = request.app.state.web
+    return _web_response(request, web.page, {"Content-Security-Policy": _WEB_POLICY, "Cache-Control": "no-cache"})
+
+
+@router.get("/web/{path:path}")
+async def web_file(request: Request) -> Response:
+    web: WebFiles = request.app.state.web
+    file = web.files.get(request.scope["path"])
+    if file is None:
+        raise HTTPException(404)
+    return _web_response(request, file, {"Cache-Control": _FOR_EVER})
+
+
+def _web_response(request: Request, file: WebFile, headers: dict[str, str]) -> Response:
+    headers = {**headers, "Vary": "Accept-Encoding"}
+    if file.gzipped is not None and "gzip" in request.headers.get("accept-encoding", ""):
+        return Response(file.gzipped, headers={**headers, "Content-Encoding": "gzip"}, media_type=file.media_type)
+    return Response(file.content, headers=headers, media_type=file.media_type)
 
 
 @router.get("/docs")

@@ -1,0 +1,172 @@
+// @ts-check
+import { define, h } from "../kernel/dom.js";
+import { computed, signal } from "../kernel/signal.js";
+import { icon, iconButton } from "./icons.js";
+
+define("g2-conversations", ({ app, media }) => {
+  const { conversations, chat, language, view, notices } = app;
+  const text = (/** @type {string} */ key, /** @type {any} */ values) => language.text(key, values);
+  const renaming = signal(/** @type {string | null} */ (null));
+  const titleOf = (/** @type {any} */ each) => each.title ?? text("untitled");
+  const groups = computed(() => {
+    /** @type {{day: string, ids: string[]}[]} */ const days = [];
+    for (const each of conversations.shown()) {
+      const day = language.day(each.updated_at);
+      if (days.at(-1)?.day === day) days.at(-1)?.ids.push(each.id);
+      else days.push({ day, ids: [each.id] });
+    }
+    return days;
+  });
+  const byId = computed(() => new Map(conversations.shown().map((/** @type {any} */ each) => [each.id, each])));
+
+  return [
+    h(
+      "div",
+      { class: "list-head" },
+      h("div", { class: "brand" }, h("span", { class: "mark", "aria-hidden": "true" }), h("span", { class: "brand-name" }, "gpt2svc")),
+      iconButton("close", () => text("close"), () => view.isListOpen.set(false), { class: "icon-button only-drawer" }),
+    ),
+    h("button", { type: "button", class: "new-chat", onclick: () => go(null) }, icon("plus"), () => text("list.new")),
+    h(
+      "label",
+      { class: "search" },
+      icon("search"),
+      h("span", { class: "visually-hidden" }, () => text("list.search")),
+      h("input", {
+        type: "search",
+        id: "search",
+        placeholder: () => text("list.search"),
+        ".value": () => conversations.search(),
+        oninput: (/** @type {any} */ event) => conversations.setSearch(event.target.value),
+        onkeydown: onSearchKey,
+      }),
+    ),
+    h(
+      "div",
+      { class: "groups", onkeydown: onKey },
+      note,
+      h("div", { class: "rows" }, rows()),
+      () =>
+        conversations.nextCursor() &&
+        h("button", { type: "button", class: "link more", onclick: () => conversations.load(true) }, () => text("list.more")),
+    ),
+    h("footer", { class: "list-foot" }, h("a", { href: "docs", target: "_blank", rel: "noopener" }, () => text("list.docs")), () => {
+      const version = app.connection.health()?.versions.gpt2svc;
+      return version ? h("span", { class: "muted" }, `v${version}`) : null;
+    }),
+  ];
+
+  function note() {
+    if (conversations.shown().length > 0) return null;
+    const state = conversations.state();
+    if (state === "loading") return h("p", { class: "muted note" }, () => text("loading"));
+    if (state === "failed") return h("p", { class: "muted note" }, () => text("list.failed"));
+    return h("p", { class: "muted note" }, () => text(conversations.search() === "" ? "list.empty" : "list.nothing"));
+  }
+
+  function rows() {
+    return () => groups().map(({ day, ids }) => h("section", null, h("h2", { class: "day" }, day), h("ul", null, ids.map(row))));
+  }
+
+  /** @param {string} id */
+  function row(id) {
+    const conversation = () => byId().get(id) ?? { title: "" };
+    return h(
+      "li",
+      { class: () => `row ${chat.id() === id ? "is-current" : ""}`, "data-id": id },
+      () => (renaming() === id ? renameField(id) : h("button", { type: "button", class: "row-title", title: () => titleOf(conversation()), "aria-current": () => (chat.id() === id ? "true" : null), onclick: () => go(id) }, () => titleOf(conversation()))),
+      h(
+        "span",
+        { class: "row-actions" },
+        iconButton("edit", () => `${text("rename")}: ${titleOf(conversation())}`, () => renaming.set(id)),
+        iconButton("trash", () => `${text("delete")}: ${titleOf(conversation())}`, () => remove(id)),
+      ),
+    );
+  }
+
+  /** @param {string} id */
+  function renameField(id) {
+    let isOver = false;
+    const end = (/** @type {boolean} */ isKept) => {
+      if (isOver) return;
+      isOver = true;
+      const title = field.value.trim();
+      renaming.set(null);
+      focusRow(id);
+      if (isKept && title !== "" && title !== byId.peek().get(id)?.title) {
+        conversations.rename(id, title).then(
+          (/** @type {any} */ changed) => chat.id.peek() === id && chat.conversation.set({ ...changed }),
+          (/** @type {any} */ error) => notices.problem(error),
+        );
+      }
+    };
+    const field = h("input", {
+      class: "rename",
+      "aria-label": () => text("rename"),
+      maxlength: 200,
+      ".value": byId.peek().get(id)?.title ?? "",
+      onblur: () => end(true),
+      onkeydown: (/** @type {KeyboardEvent} */ event) => {
+        event.stopPropagation();
+        if (event.isComposing) return;
+        if (event.key === "Enter") end(true);
+        if (event.key === "Escape") end(false);
+      },
+    });
+    queueMicrotask(() => field.select());
+    return field;
+  }
+
+  /** @param {string | null} id */
+  function go(id) {
+    view.isListOpen.set(false);
+    if (id !== chat.id.peek() || chat.state.peek() !== "ready") void chat.open(id);
+    if (!media.isTouch.peek()) requestAnimationFrame(() => document.getElementById("say")?.focus());
+  }
+
+  /** @param {string} id */
+  function remove(id) {
+    const title = titleOf(byId.peek().get(id));
+    const isShown = chat.id.peek() === id;
+    const ids = conversations.shown.peek().map((/** @type {any} */ each) => each.id);
+    const next = ids[ids.indexOf(id) + 1] ?? ids[ids.indexOf(id) - 1];
+    const undo = conversations.remove(id);
+    if (isShown) void chat.open(null);
+    if (next) focusRow(next);
+    notices.tell("notice.deleted", { title }, () => {
+      undo();
+      if (isShown) void chat.open(id);
+    });
+  }
+
+  /** @param {string} id */
+  function focusRow(id) {
+    queueMicrotask(() => document.querySelector(`[data-id="${CSS.escape(id)}"] .row-title`)?.focus?.());
+  }
+
+  /** @param {KeyboardEvent} event */
+  function onKey(event) {
+    const focused = /** @type {HTMLElement} */ (event.target);
+    const id = focused.closest("[data-id]")?.getAttribute("data-id");
+    if (!id || !focused.matches(".row-title")) return;
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (step !== undefined) {
+      const all = /** @type {HTMLElement[]} */ ([...document.querySelectorAll(".row-title")]);
+      all[all.indexOf(focused) + step]?.focus();
+    } else if (event.key === "Delete") remove(id);
+    else if (event.key === "F2") renaming.set(id);
+    else return;
+    event.preventDefault();
+  }
+
+  /** @param {KeyboardEvent} event */
+  function onSearchKey(event) {
+    if (event.key === "Escape" && conversations.search.peek() !== "") {
+      event.stopPropagation();
+      conversations.setSearch("");
+    } else if (event.key === "ArrowDown") {
+      event.preventDefault();
+      /** @type {HTMLElement | null} */ (document.querySelector(".row-title"))?.focus();
+    }
+  }
+});

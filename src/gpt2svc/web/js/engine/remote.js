@@ -1,0 +1,105 @@
+// @ts-check
+/** The service as an Engine. */
+
+import { readEvents } from "../lib/sse.js";
+import { NetworkError } from "./http.js";
+
+/** @typedef {import("./types.js").GenerationEvent} GenerationEvent */
+/** @typedef {import("./types.js").StreamOptions} StreamOptions */
+
+const STREAM = { Accept: "text/event-stream" };
+
+/** @implements {import("./types.js").Engine} */
+export class RemoteEngine {
+  /** @param {import("./http.js").Http} http */
+  constructor(http) {
+    this.http = http;
+  }
+
+  health() {
+    return this.http.json("GET", "api/health");
+  }
+
+  async models() {
+    return (await this.http.json("GET", "api/models")).data;
+  }
+
+  /** From the service's own description, so that limits and features stand in one place. */
+  async capabilities() {
+    const page = await this.http.json("GET", "openapi.json");
+    const message = "/api/conversations/{conversation_id}/messages/{message_id}";
+    /** @param {string} path */
+    const has = (path) => path in page.paths;
+    return {
+      limits: limitsOf(page.components.schemas.SettingsIn.properties),
+      regenerate: has(`${message}/regenerate`),
+      resume: has(`${message}/continue`),
+      edit: has(`${message}/edit`),
+      transfer: has("/api/export") && has("/api/import"),
+    };
+  }
+
+  /**
+   * Ask for a reply. Sent again with the same key it brings the same reply, so a lost answer can be asked for again.
+   * @param {string} path @param {object} body @param {StreamOptions & {key: string}} options
+   * @returns {AsyncGenerator<GenerationEvent>}
+   */
+  async *begin(path, body, options) {
+    const headers = { ...STREAM, "Idempotency-Key": options.key };
+    const response = await this.http.request("POST", path, { body, headers, signal: options.signal });
+    const accepted = response.headers.get("Location")?.split("/").pop();
+    if (accepted) options.onAccepted?.(accepted);
+    yield* generationEvents(response, options);
+  }
+
+  /**
+   * What comes after token `after`. Ends without a terminal event where the connection was cut.
+   * @param {string} generationId @param {number} after @param {StreamOptions} options
+   * @returns {AsyncGenerator<GenerationEvent>}
+   */
+  async *watch(generationId, after, options) {
+    /** @type {Record<string, string>} */ const headers = { ...STREAM };
+    if (after > 0) headers["Last-Event-ID"] = String(after);
+    const path = `api/generations/${encodeURIComponent(generationId)}/events`;
+    yield* generationEvents(await this.http.request("GET", path, { headers, signal: options.signal }), options);
+  }
+
+  /** @param {string} generationId */
+  async cancel(generationId) {
+    await this.http.json("POST", `api/generations/${encodeURIComponent(generationId)}/cancel`);
+  }
+
+  /** @param {string} generationId */
+  generation(generationId) {
+    return this.http.json("GET", `api/generations/${encodeURIComponent(generationId)}`);
+  }
+}
+
+/** @param {Response} response @param {StreamOptions} options @returns {AsyncGenerator<GenerationEvent>} */
+async function* generationEvents(response, options) {
+  try {
+    for await (const { event, id, data } of readEvents(response, options.onBytes)) {
+      yield { event, seq: id === null ? null : Number(id), data: JSON.parse(data) };
+    }
+  } catch (error) {
+    if (options.signal.aborted) throw error;
+    throw new NetworkError("The stream was cut.", { cause: error });
+  }
+}
+
+/** @param {Record<string, any>} properties of the settings' schema @returns {Record<string, import("./types.js").Limits>} */
+function limitsOf(properties) {
+  /** @type {Record<string, import("./types.js").Limits>} */ const limits = {};
+  for (const [name, property] of Object.entries(properties)) {
+    const number = (property.anyOf ?? []).find((/** @type {any} */ each) => "minimum" in each && "maximum" in each);
+    const initial = property.examples?.[0];
+    if (number === undefined || typeof initial !== "number") continue;
+    limits[name] = {
+      minimum: number.minimum,
+      maximum: number.maximum,
+      isWhole: number.type === "integer",
+      initial,
+    };
+  }
+  return limits;
+}
