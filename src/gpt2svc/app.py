@@ -14,11 +14,14 @@ from starlette.middleware import Middleware
 from gpt2svc.api.errors import install_error_handlers
 from gpt2svc.api.middleware.api_key import ApiKeyMiddleware
 from gpt2svc.api.middleware.json_body import JsonBodyMiddleware
+from gpt2svc.api.middleware.metrics import MetricsMiddleware
 from gpt2svc.api.middleware.request_id import RequestIdMiddleware
 from gpt2svc.api.middleware.security_headers import SecurityHeadersMiddleware
 from gpt2svc.api.middleware.trusted_origin import TrustedOriginMiddleware
 from gpt2svc.api.routes import conversations, generations, health, messages, pages
+from gpt2svc.api.routes import metrics as metrics_route
 from gpt2svc.api.services import Services
+from gpt2svc.api.state_collector import StateCollector
 from gpt2svc.chat.conversations import ConversationService
 from gpt2svc.chat.prompt import PromptBudget
 from gpt2svc.chat.turns import TurnService
@@ -26,6 +29,8 @@ from gpt2svc.config import Settings
 from gpt2svc.engine.config import EngineConfig
 from gpt2svc.generation.admission import Admission
 from gpt2svc.generation.supervisor import GenerationSupervisor
+from gpt2svc.loop_lag import LoopLagMonitor
+from gpt2svc.metrics import Metrics
 from gpt2svc.models.catalogue import ModelCatalogue
 from gpt2svc.persistence.database import Database
 from gpt2svc.worker.options import WorkerOptions
@@ -52,8 +57,11 @@ def create_app(settings: Settings, *, engines: EnginePool | None = None) -> Fast
         # Its own way to end streams at a signal would cut them while replies still have their time to finish. Here
         # streams end because their generations end.
         AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
+        loop_lag = LoopLagMonitor(services.metrics.event_loop_lag.observe)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(services.database.close)
+            stack.push_async_callback(loop_lag.stop)
+            loop_lag.start()
             if engines is None:
                 await stack.enter_async_context(pool)  # begins to load, and goes on beside what follows
             await services.database.open()
@@ -77,6 +85,9 @@ def create_app(settings: Settings, *, engines: EnginePool | None = None) -> Fast
     install_error_handlers(app)
     for resource in (conversations, messages, generations, health, pages):
         app.include_router(resource.router)
+    app.include_router(metrics_route.router)
+    # Added last and so the outermost: what the others refuse counts too.
+    app.add_middleware(MetricsMiddleware, requests=services.metrics.http_requests)
     return app
 
 
@@ -100,9 +111,18 @@ def _middleware(settings: Settings, open_paths: frozenset[str]) -> list[Middlewa
 
 
 def _services(settings: Settings, catalogue: ModelCatalogue, engines: EnginePool) -> Services:
-    database = Database(settings.database_path, synchronous=settings.sqlite_synchronous)
+    versions = _versions()
+    metrics = Metrics(versions)
+    database = Database(
+        settings.database_path,
+        synchronous=settings.sqlite_synchronous,
+        on_write=metrics.database_write.observe,
+    )
     admission = Admission(settings.max_num_seqs + settings.max_queued_requests, settings.max_queued_tokens)
-    generations = GenerationSupervisor(database, engines, admission, flush_interval_s=settings.flush_interval_ms / 1000)
+    generations = GenerationSupervisor(
+        database, engines, admission, flush_interval_s=settings.flush_interval_ms / 1000, metrics=metrics
+    )
+    metrics.registry.register(StateCollector(generations, admission, engines))
     budget = PromptBudget(max_messages=settings.prompt_max_messages, max_prompt_tokens=settings.prompt_max_tokens)
     return Services(
         settings=settings,
@@ -113,7 +133,8 @@ def _services(settings: Settings, catalogue: ModelCatalogue, engines: EnginePool
         generations=generations,
         conversations=ConversationService(database, engines, generations),
         turns=TurnService(database, engines, admission, generations, budget),
-        versions=_versions(),
+        versions=versions,
+        metrics=metrics,
     )
 
 

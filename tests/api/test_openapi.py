@@ -24,6 +24,7 @@ PATHS = {
     "/api/health": {"get"},
     "/livez": {"get"},
     "/readyz": {"get"},
+    "/metrics": {"get"},
 }
 
 

@@ -12,6 +12,7 @@ from gpt2svc.chat.turns import TurnService
 from gpt2svc.config import Settings
 from gpt2svc.generation.admission import Admission
 from gpt2svc.generation.supervisor import GenerationSupervisor
+from gpt2svc.metrics import Metrics
 from gpt2svc.models.catalogue import ModelCatalogue
 from gpt2svc.persistence.database import Database
 from gpt2svc.worker.protocol import EnginePool
@@ -28,6 +29,7 @@ class Services:
     conversations: ConversationService
     turns: TurnService
     versions: Mapping[str, str | None]
+    metrics: Metrics
     started_at: float = field(default_factory=time.monotonic)
 
 

@@ -14,8 +14,10 @@ from gpt2svc.generation.events import Done, Failed, Started, Token
 from gpt2svc.generation.job import GenerationJob
 from gpt2svc.generation.live_log import LiveLog
 from gpt2svc.generation.log_writer import LogEntry, LogWriter
+from gpt2svc.generation.reply_meter import ReplyMeter
 from gpt2svc.generation.reply_text import ReplyText, SettledToken
 from gpt2svc.generation.stop_strings import StopStrings
+from gpt2svc.metrics import Metrics
 from gpt2svc.models.tokenizer import Tokenizer
 from gpt2svc.persistence.records import GenerationResult
 from gpt2svc.worker.protocol import EnginePool
@@ -54,6 +56,7 @@ class GenerationRun:
         engines: EnginePool,
         writer: LogWriter,
         admission: Admission,
+        metrics: Metrics,
         on_settled: Callable[[], None],
     ) -> None:
         self.job = job
@@ -62,6 +65,7 @@ class GenerationRun:
         self._writer = writer
         self._admission = admission
         self._on_settled = on_settled
+        self._meter = ReplyMeter(job, metrics)
         self._entry = LogEntry(log, self._fail_for_storage)
         self._early_ending: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
         self._tokenizer: Tokenizer | None = None
@@ -137,6 +141,7 @@ class GenerationRun:
             self._publish_start()
         self._num_sampled += len(output.token_ids)
         self._admission.record_tokens(len(output.token_ids))
+        self._meter.add_tokens(len(output.token_ids), self._num_cached)
         token_ids = output.token_ids
         if output.finish_reason == "stop":
             self._is_ended_by_model = True
@@ -208,6 +213,9 @@ class GenerationRun:
         )
 
     def _publish_end(self, ending: Ending, result: GenerationResult) -> None:
+        self._meter.end(
+            ending.status, ending.finish_reason, ending.code, usage=result.usage, timings=result.timings
+        )
         identifier = len(self.log.tokens) + 1
         if ending.status == "completed" or ending.status == "cancelled":
             self.log.publish(

@@ -13,6 +13,7 @@ from gpt2svc.generation.job import GenerationJob
 from gpt2svc.generation.live_log import LiveLog, is_seen
 from gpt2svc.generation.log_writer import LogWriter
 from gpt2svc.generation.run import CANCELLED, SERVER_STOPPED, GenerationRun
+from gpt2svc.metrics import Metrics
 from gpt2svc.persistence.database import Database
 from gpt2svc.persistence.records import ACTIVE_STATUSES, GenerationRecord
 from gpt2svc.worker.protocol import EnginePool
@@ -29,12 +30,19 @@ class GenerationSupervisor:
     """Runs accepted generations to their end, publishes their events and stores them."""
 
     def __init__(
-        self, database: Database, engines: EnginePool, admission: Admission, *, flush_interval_s: float = 0.25
+        self,
+        database: Database,
+        engines: EnginePool,
+        admission: Admission,
+        *,
+        flush_interval_s: float = 0.25,
+        metrics: Metrics | None = None,
     ) -> None:
         self._database = database
         self._engines = engines
         self._admission = admission
         self._writer = LogWriter(database, flush_interval_s)
+        self._metrics = metrics if metrics is not None else Metrics()
         self._runs: dict[str, GenerationRun] = {}  # by generation id, until their end is stored
         self._tasks: set[asyncio.Task[None]] = set()
         self._accepting: set[asyncio.Task[Any]] = set()
@@ -108,6 +116,7 @@ class GenerationSupervisor:
             engines=self._engines,
             writer=self._writer,
             admission=self._admission,
+            metrics=self._metrics,
             on_settled=lambda: self._forget(job.generation_id),
         )
         self._runs[job.generation_id] = run
@@ -138,6 +147,8 @@ class GenerationSupervisor:
         unless it is a `done` that the viewer has. Any number of viewers, each at its own pace; leaving is free.
         Raises NotFoundError at the first step.
         """
+        if after:
+            self._metrics.resumes.inc()
         log = await self._live_log_unless_ended(generation_id, owner)
         if log is None:
             for event in await self._replay(generation_id, owner, after):

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -53,11 +54,13 @@ class Database:
         close_timeout_s: float = 5.0,
         clock: Callable[[], datetime] = utc_now,
         ids: IdGenerator | None = None,
+        on_write: Callable[[float], None] | None = None,
         scripts: MigrationScripts | None = None,
     ) -> None:
         """`synchronous`: FULL survives a power cut, NORMAL only the death of the process but costs no fsync a commit.
         `lock_timeout_s`: how long to wait for another process to let go of the file.
         `close_timeout_s`: how long `close()` waits for reads that are still open.
+        `on_write`: hears of each committed write, how many seconds it took with the wait for its turn.
         Raises StorageError for `:memory:`, which has none of these properties."""
         if str(path) == ":memory:":
             raise StorageError("The database must be a file: an in-memory one keeps nothing.")
@@ -69,6 +72,7 @@ class Database:
         self._close_timeout_s = close_timeout_s
         self._clock = clock
         self._scripts = scripts
+        self._on_write = on_write
         self._process_lock = ProcessLock(path.with_suffix(".lock"))
         self._writer: AsyncEngine | None = None
         self._readers: AsyncEngine | None = None
@@ -154,15 +158,19 @@ class Database:
         Raises StorageFullError when the disk is full (nothing is written, later writes work once there is room)
         and StorageError when the file can't be written.
         """
+        asked_at = time.perf_counter()
         await self._write_turn.acquire()
         # NOTE: no await between here and the callback that gives the turn back, so that a cancellation can't lose it.
         transaction = asyncio.ensure_future(self._transaction(work))
         transaction.add_done_callback(self._end_turn)
         try:
-            return await asyncio.shield(transaction)
+            result = await asyncio.shield(transaction)
         except asyncio.CancelledError:
             transaction.add_done_callback(_log_unheard_failure)
             raise
+        if self._on_write is not None:
+            self._on_write(time.perf_counter() - asked_at)
+        return result
 
     async def _transaction(self, work: Callable[[UnitOfWork], Awaitable[T]]) -> T:
         if self._writer is None:
