@@ -18,11 +18,12 @@ from gpt2svc.api.middleware.metrics import MetricsMiddleware
 from gpt2svc.api.middleware.request_id import RequestIdMiddleware
 from gpt2svc.api.middleware.security_headers import SecurityHeadersMiddleware
 from gpt2svc.api.middleware.trusted_origin import TrustedOriginMiddleware
-from gpt2svc.api.routes import conversations, generations, health, messages, pages
+from gpt2svc.api.routes import branches, conversations, generations, health, messages, pages
 from gpt2svc.api.routes import metrics as metrics_route
 from gpt2svc.api.services import Services
 from gpt2svc.api.state_collector import StateCollector
 from gpt2svc.chat.conversations import ConversationService
+from gpt2svc.chat.edits import EditService
 from gpt2svc.chat.prompt import PromptBudget
 from gpt2svc.chat.turns import TurnService
 from gpt2svc.config import Settings
@@ -83,7 +84,7 @@ def create_app(settings: Settings, *, engines: EnginePool | None = None) -> Fast
     app.state.services = services
     app.state.web = web
     install_error_handlers(app)
-    for resource in (conversations, messages, generations, health, pages):
+    for resource in (conversations, messages, branches, generations, health, pages):
         app.include_router(resource.router)
     app.include_router(metrics_route.router)
     # Added last and so the outermost: what the others refuse counts too.
@@ -133,6 +134,7 @@ def _services(settings: Settings, catalogue: ModelCatalogue, engines: EnginePool
         generations=generations,
         conversations=ConversationService(database, engines, generations),
         turns=TurnService(database, engines, admission, generations, budget),
+        edits=EditService(database),
         versions=versions,
         metrics=metrics,
     )

@@ -17,6 +17,9 @@ PATHS = {
     "/api/conversations": {"post", "get"},
     "/api/conversations/{conversation_id}": {"get", "patch", "delete"},
     "/api/conversations/{conversation_id}/messages": {"post", "get"},
+    "/api/conversations/{conversation_id}/messages/{message_id}/regenerate": {"post"},
+    "/api/conversations/{conversation_id}/messages/{message_id}/continue": {"post"},
+    "/api/conversations/{conversation_id}/messages/{message_id}/edit": {"post"},
     "/api/generations/{generation_id}": {"get"},
     "/api/generations/{generation_id}/events": {"get"},
     "/api/generations/{generation_id}/cancel": {"post"},
@@ -73,7 +76,8 @@ async def test_body_examples_are_accepted(document: dict[str, Any], client: http
         method, path = name.split()
         for example in operation["requestBody"]["content"]["application/json"]["examples"].values():
             conversation = await new_conversation(client)
-            url = path.format(conversation_id=conversation)
+            reply = await client.post(f"/api/conversations/{conversation}/messages", json={"content": "Hi"})
+            url = path.format(conversation_id=conversation, message_id=reply.json()["id"])
             response = await client.request(method, url, json=example["value"])
             assert response.status_code in (200, 201), (name, response.text)
 

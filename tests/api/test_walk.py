@@ -48,6 +48,7 @@ class Walk:
         self.conversation = runner.run(new_conversation(self.client))
         reply = runner.run(self.client.post(f"/api/conversations/{self.conversation}/messages", json={"content": "Hi"}))
         self.generation = reply.json()["generation_id"]
+        self.message = reply.json()["id"]
 
     @property
     def operations(self) -> list[tuple[str, str]]:
@@ -76,6 +77,7 @@ def test_any_request_gets_an_announced_answer(walk: Walk, draw: st.DataObject) -
     is_known = draw.draw(st.booleans())
     concrete = path.format(
         conversation_id=walk.conversation if is_known and method != "delete" else "conv_" + "0" * 26,
+        message_id=walk.message if is_known else "msg_" + "0" * 26,
         generation_id=walk.generation if is_known else "gen_" + "0" * 26,
     )
     operation = walk.document["paths"][path][method]

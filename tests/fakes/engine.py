@@ -207,8 +207,9 @@ class ScriptedEngine:
         reply = next((ids for when, ids in reversed(self._script) if when in prompt), request.prompt_token_ids)
         stops = request.params.stop_token_ids
         reply = (*takewhile(lambda token_id: token_id not in stops, reply), *stops[:1])
-        if len(reply) > request.params.max_new_tokens:
-            return reply[: request.params.max_new_tokens], "length"
+        length = request.params.max_new_tokens - request.num_reply_tokens
+        if len(reply) > length:
+            return reply[:length], "length"
         return reply, "stop"
 
     def _forget(self, request_id: str) -> None:

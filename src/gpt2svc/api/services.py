@@ -8,6 +8,7 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from gpt2svc.chat.conversations import ConversationService
+from gpt2svc.chat.edits import EditService
 from gpt2svc.chat.turns import TurnService
 from gpt2svc.config import Settings
 from gpt2svc.generation.admission import Admission
@@ -28,6 +29,7 @@ class Services:
     generations: GenerationSupervisor
     conversations: ConversationService
     turns: TurnService
+    edits: EditService
     versions: Mapping[str, str | None]
     metrics: Metrics
     started_at: float = field(default_factory=time.monotonic)

@@ -83,7 +83,7 @@ def build_prompt(
     `dropped_before` are the messages that the previous reply on this path did without: the prompt goes on from the same
     beginning while that fits. Raises ContextWindowError when the last message alone is too long.
     """
-    messages = [message for message in path if _has_text(message)]
+    messages = [message for message in path if has_text(message)]
     first_kept = next((i for i, message in enumerate(messages) if message.id not in dropped_before), 0)
     window = _Window(messages, tokenizer, max_tokens=max_tokens, max_messages=max_messages)
     start = window.first_that_fits(first_kept)
@@ -159,8 +159,11 @@ class _Window:
         return self._num_tokens[index]
 
 
-def _has_text(message: MessageRecord) -> bool:
-    """Failed and empty replies stay out; what is kept of a cancelled or interrupted one is part of the talk."""
+def has_text(message: MessageRecord) -> bool:
+    """Whether a prompt shows it.
+
+    Failed and empty replies stay out; what is kept of a cancelled or interrupted one is part of the talk.
+    """
     return message.role in ROLE_LABELS and message.status != "failed" and message.content.strip() != ""
 
 

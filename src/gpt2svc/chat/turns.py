@@ -1,25 +1,17 @@
-"""One turn: the user's message goes in, a reply begins."""
+"""One turn: a message goes in or is taken up again, a reply begins."""
 
-import asyncio
 import contextlib
-import hashlib
-import json
-import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from gpt2svc.chat.history import History, read_history
-from gpt2svc.chat.prompt import TURN_LABELS, Prompt, PromptBudget, build_prompt
+from gpt2svc.chat.prompt import TURN_LABELS, PromptBudget
+from gpt2svc.chat.reply_plan import ReplyPlanner
 from gpt2svc.chat.text_input import check_content, check_idempotency_key
 from gpt2svc.chat.titles import title_from_message
-from gpt2svc.engine.types import ModelInfo
-from gpt2svc.errors import (
-    ConversationBusyError,
-    IdempotencyMismatchError,
-    InvalidInputError,
-    OverloadedError,
-)
+from gpt2svc.chat.turn_request import Continuation, NewMessage, Regeneration, Subject, TurnRequest
+from gpt2svc.errors import ConversationBusyError, IdempotencyMismatchError, OverloadedError
 from gpt2svc.generation.admission import Admission, Permit
 from gpt2svc.generation.job import GenerationJob
 from gpt2svc.generation.settings import SamplingSettings
@@ -27,9 +19,8 @@ from gpt2svc.generation.supervisor import GenerationSupervisor
 from gpt2svc.persistence.database import Database
 from gpt2svc.persistence.records import IdempotencyRecord
 from gpt2svc.persistence.unit_of_work import UnitOfWork
+from gpt2svc.persistence.unset import UNSET, Unset
 from gpt2svc.worker.protocol import EnginePool
-
-MAX_DRAWN_SEED = 2**32 - 1  # short enough to read out, and exact in JavaScript
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +31,6 @@ class AcceptedTurn:
     message_id: str  # the assistant's
     user_message_id: str
     replayed: bool  # the Idempotency-Key was known: this is the first call's turn
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    conversation_id: str
-    owner: str
-    content: str
-    settings: Mapping[str, Any]
-    parent_id: str | None
-    idempotency_key: str | None
-
-    @property
-    def body_hash(self) -> str:
-        body = [self.conversation_id, self.content, dict(self.settings), self.parent_id]
-        return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
 class _HistoryChangedError(Exception):
@@ -71,10 +47,10 @@ class TurnService:
         budget: PromptBudget,
     ) -> None:
         self._database = database
-        self._engines = engines
         self._admission = admission
         self._supervisor = supervisor
         self._budget = budget
+        self._planner = ReplyPlanner(engines, budget)
 
     async def post(
         self,
@@ -83,23 +59,58 @@ class TurnService:
         content: str,
         *,
         settings: Mapping[str, Any] | None = None,
-        parent_id: str | None = None,
+        parent_id: str | Unset | None = UNSET,
         idempotency_key: str | None = None,
     ) -> AcceptedTurn:
         """Accept a message: when it returns, both messages are committed and the reply is on its way.
 
-        `settings` lie over the conversation's. `parent_id` None follows the newest message. Raises, with nothing
-        written: InvalidInputError, ContextWindowError, IdempotencyMismatchError, NotFoundError, ConversationBusyError,
-        OverloadedError, UnavailableError, StorageError.
+        `settings` lie over the conversation's. Without a `parent_id` it follows the newest message; None begins the
+        conversation anew, beside what is there. Raises, with nothing written: InvalidInputError, ContextWindowError,
+        IdempotencyMismatchError, NotFoundError, ConversationBusyError, OverloadedError, UnavailableError, StorageError.
         """
-        request = _Request(
-            conversation_id,
-            owner,
-            check_content(content),
-            dict(settings or {}),
-            parent_id,
-            check_idempotency_key(idempotency_key),
-        )
+        subject = NewMessage(check_content(content), parent_id)
+        return await self._reply(conversation_id, owner, subject, settings, idempotency_key)
+
+    async def regenerate(
+        self,
+        conversation_id: str,
+        owner: str,
+        message_id: str,
+        *,
+        settings: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+    ) -> AcceptedTurn:
+        """Begin another reply beside those that there are: `message_id` is the user's message or one of its replies.
+
+        Raises as `post` does.
+        """
+        return await self._reply(conversation_id, owner, Regeneration(message_id), settings, idempotency_key)
+
+    async def continue_reply(
+        self,
+        conversation_id: str,
+        owner: str,
+        message_id: str,
+        *,
+        settings: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+    ) -> AcceptedTurn:
+        """Begin a reply beside `message_id` whose text starts with that one's; see continuation.py.
+
+        `settings` lie over those of the reply; a length in them is that of what is added. Raises as `post` does.
+        """
+        return await self._reply(conversation_id, owner, Continuation(message_id), settings, idempotency_key)
+
+    async def _reply(
+        self,
+        conversation_id: str,
+        owner: str,
+        subject: Subject,
+        settings: Mapping[str, Any] | None,
+        idempotency_key: str | None,
+    ) -> AcceptedTurn:
+        key = check_idempotency_key(idempotency_key)
+        request = TurnRequest(conversation_id, owner, subject, dict(settings or {}), key)
         self._supervisor.require_accepting()
         try:
             # NOTE: before the first await, for the most that it can need; made smaller once the prompt is known.
@@ -112,7 +123,7 @@ class TurnService:
             return known
         return await self._supervisor.accept(self._accept(request, permit))
 
-    async def _accept(self, request: _Request, permit: Permit) -> AcceptedTurn:
+    async def _accept(self, request: TurnRequest, permit: Permit) -> AcceptedTurn:
         """Hands `permit` on with a launched reply, and releases it otherwise."""
         try:
             accepted, job = await self._commit(request, permit)
@@ -125,70 +136,47 @@ class TurnService:
             self._supervisor.launch(job)
         return accepted
 
-    async def _commit(self, request: _Request, permit: Permit) -> tuple[AcceptedTurn, GenerationJob | None]:
+    async def _commit(self, request: TurnRequest, permit: Permit) -> tuple[AcceptedTurn, GenerationJob | None]:
         """The turn, and the job to launch unless it is a replay."""
         while True:
             with contextlib.suppress(_HistoryChangedError):
                 return await self._try_to_commit(request, permit)
 
-    async def _try_to_commit(self, request: _Request, permit: Permit) -> tuple[AcceptedTurn, GenerationJob | None]:
+    async def _try_to_commit(self, request: TurnRequest, permit: Permit) -> tuple[AcceptedTurn, GenerationJob | None]:
         async with self._database.read() as uow:
             # NOTE: in one snapshot: a reply in progress that is this very request's, sent twice at the same time, is
             # found by its key before it could make the conversation look busy.
             known = await _find_replay(uow, request)
             if known is not None:
                 return known, None
-            history = await read_history(
-                uow, request.conversation_id, request.owner, request.content, request.parent_id
-            )
+            history = await read_history(uow, request)
         job = await self._prepare(request, history, permit)
         accepted = await self._database.write(lambda uow: self._store(uow, request, history, job))
         return accepted, None if accepted.replayed else job
 
-    async def _prepare(self, request: _Request, history: History, permit: Permit) -> GenerationJob:
+    async def _prepare(self, request: TurnRequest, history: History, permit: Permit) -> GenerationJob:
         """Everything that can be refused, and the prompt, before the transaction."""
-        model = history.conversation.model or self._engines.default_model
-        engine = self._engines.get(model)
-        tokenizer, n_positions = engine.tokenizer, engine.n_positions
-        settings = self._settings(request.settings, history.conversation.settings, n_positions)
-        _check_logit_bias(settings, engine.state.info)
-        max_tokens = self._budget.num_prompt_tokens(n_positions, settings.max_new_tokens)
-        prompt: Prompt = await asyncio.to_thread(
-            build_prompt,
-            history.path,
-            tokenizer,
-            max_tokens=max_tokens,
-            max_messages=self._budget.max_messages,
-            dropped_before=history.dropped_before,
-        )
-        permit.resize(len(prompt.token_ids) + settings.max_new_tokens)
-        seed = settings.seed if settings.seed is not None else secrets.randbelow(MAX_DRAWN_SEED + 1)
+        plan = await self._planner.plan(history, request.settings)
+        permit.resize(len(plan.prompt_token_ids) + plan.settings.max_new_tokens)
         ids = self._database.ids
         return GenerationJob(
             generation_id=ids.new_generation_id(),
             conversation_id=request.conversation_id,
-            user_message_id=ids.new_message_id(),
+            user_message_id=history.user_message.id or ids.new_message_id(),
             message_id=ids.new_message_id(),
             owner=request.owner,
-            model=model,
-            model_revision=engine.revision,
-            prompt_token_ids=prompt.token_ids,
-            settings=replace(settings, seed=seed),
-            seed=seed,
-            dropped_message_ids=prompt.dropped_message_ids,
+            model=plan.model,
+            model_revision=plan.model_revision,
+            prompt_token_ids=plan.prompt_token_ids,
+            settings=plan.settings,
+            seed=plan.seed,
+            dropped_message_ids=plan.dropped_message_ids,
             turn_labels=TURN_LABELS,
+            prefix=plan.prefix,
             permit=permit,
         )
 
-    def _settings(self, asked: Mapping[str, Any], kept: Mapping[str, Any], n_positions: int) -> SamplingSettings:
-        settings = SamplingSettings.from_mapping(asked, SamplingSettings.from_mapping(kept))
-        given = {**kept, **asked}
-        if given.get("max_new_tokens") is None and given.get("max_length") is None:
-            num_new = self._budget.default_max_new_tokens(n_positions)
-            settings = replace(settings, max_new_tokens=num_new, min_new_tokens=min(settings.min_new_tokens, num_new))
-        return settings
-
-    async def _store(self, uow: UnitOfWork, request: _Request, history: History, job: GenerationJob) -> AcceptedTurn:
+    async def _store(self, uow: UnitOfWork, request: TurnRequest, history: History, job: GenerationJob) -> AcceptedTurn:
         """The accept transaction. Raises _HistoryChangedError when the conversation has grown since it was read."""
         conversation = await uow.conversations.get(request.conversation_id, request.owner)
         if request.idempotency_key is not None:
@@ -210,17 +198,19 @@ class TurnService:
         if (last.id if last is not None else None) != history.newest_message_id:
             raise _HistoryChangedError
         settings = job.settings.to_mapping()
-        await uow.messages.create(
-            conversation_id=request.conversation_id,
-            role="user",
-            content=request.content,
-            parent_id=history.new_message.parent_id,
-            message_id=job.user_message_id,
-        )
+        message = history.user_message
+        if not message.id:
+            await uow.messages.create(
+                conversation_id=request.conversation_id,
+                role="user",
+                content=message.content,
+                parent_id=message.parent_id,
+                message_id=job.user_message_id,
+            )
         await uow.messages.create(
             conversation_id=request.conversation_id,
             role="assistant",
-            content="",
+            content=job.prefix.text if job.prefix is not None else "",
             parent_id=job.user_message_id,
             status="queued",
             message_id=job.message_id,
@@ -239,12 +229,12 @@ class TurnService:
             seed=job.seed,
             prompt_tokens=len(job.prompt_token_ids),
             dropped_message_ids=job.dropped_message_ids,
+            prefix=job.prefix.tokens if job.prefix is not None else (),
             generation_id=job.generation_id,
         )
         if conversation.title is None:
-            await uow.conversations.update(
-                request.conversation_id, request.owner, title=title_from_message(request.content)
-            )
+            title = title_from_message(message.content)
+            await uow.conversations.update(request.conversation_id, request.owner, title=title)
         return AcceptedTurn(job.generation_id, job.message_id, job.user_message_id, replayed=False)
 
 
@@ -255,18 +245,7 @@ def _num_new_tokens_asked(settings: Mapping[str, Any]) -> int:
     return SamplingSettings.from_mapping(given).max_new_tokens
 
 
-def _check_logit_bias(settings: SamplingSettings, info: ModelInfo | None) -> None:
-    if info is None or not settings.logit_bias:
-        return
-    largest = settings.logit_bias[-1][0]
-    if largest >= info.vocab_size:
-        raise InvalidInputError(
-            f"settings.logit_bias names token {largest}; {info.name} has tokens 0 to {info.vocab_size - 1}.",
-            field="settings.logit_bias",
-        )
-
-
-async def _find_replay(uow: UnitOfWork, request: _Request) -> AcceptedTurn | None:
+async def _find_replay(uow: UnitOfWork, request: TurnRequest) -> AcceptedTurn | None:
     """Raises IdempotencyMismatchError."""
     if request.idempotency_key is None:
         return None

@@ -23,16 +23,20 @@ class Queued:
     message_id: str  # the assistant's message that is being written
     user_message_id: str
     position: int
+    prefix_text: str | None = None  # of a reply that is continued: what stands before its first token
 
     @property
     def data(self) -> dict[str, Any]:
-        return {
+        data: dict[str, Any] = {
             "generation_id": self.generation_id,
             "conversation_id": self.conversation_id,
             "message_id": self.message_id,
             "user_message_id": self.user_message_id,
             "position": self.position,
         }
+        if self.prefix_text is not None:
+            data["prefix_text"] = self.prefix_text
+        return data
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from gpt2svc.generation.admission import Permit
+from gpt2svc.generation.reply_prefix import ReplyPrefix
 from gpt2svc.generation.settings import SamplingSettings
 
 
@@ -20,4 +21,5 @@ class GenerationJob:
     seed: int
     dropped_message_ids: tuple[str, ...]
     turn_labels: tuple[str, ...]  # a line that begins with one ends the reply: "User:", "Assistant:"
+    prefix: ReplyPrefix | None  # the beginning of a reply that is continued; settings and usage count it
     permit: Permit  # the supervisor's from `launch` on: it releases it when the generation has ended

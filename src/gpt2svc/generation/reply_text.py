@@ -11,7 +11,9 @@ string of the user's is kept: it is text that did not become one.
 """
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from gpt2svc.engine.types import TokenLogprobs
 from gpt2svc.generation.detokenizer import Detokenizer
@@ -44,6 +46,16 @@ class ReplyText:
         self._held: deque[_HeldToken] = deque()
         self._text = ""  # of the held tokens
         self._num_kept: int | None = None  # characters of `_text` before the stop string, once one is complete
+
+    @classmethod
+    def after(cls, tokenizer: Tokenizer, stop_strings: StopStrings, token_ids: Sequence[int]) -> Self:
+        """The rest of a reply whose text up to these tokens is done with: nothing in it can stop what follows."""
+        reply = cls(tokenizer, stop_strings)
+        for token_id in token_ids:
+            reply._detokenizer.push(token_id)
+        reply._state = 0
+        reply._is_at_start = False
+        return reply
 
     @property
     def is_stopped(self) -> bool:

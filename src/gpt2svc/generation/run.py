@@ -10,6 +10,7 @@ from typing import Any, Literal
 from gpt2svc.engine.types import EngineRequest, FinishReason, TokenLogprobs, TokenOutput
 from gpt2svc.errors import Gpt2svcError, NotFoundError, UnavailableError, WorkerCrashedError
 from gpt2svc.generation.admission import Admission
+from gpt2svc.generation.continued_text import ContinuedText
 from gpt2svc.generation.events import Done, Failed, Started, Token
 from gpt2svc.generation.job import GenerationJob
 from gpt2svc.generation.live_log import LiveLog
@@ -69,7 +70,9 @@ class GenerationRun:
         self._entry = LogEntry(log, self._fail_for_storage)
         self._early_ending: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
         self._tokenizer: Tokenizer | None = None
-        self._reply: ReplyText | None = None
+        self._reply: ReplyText | ContinuedText | None = None
+        self._prefix_text = job.prefix.text if job.prefix is not None else ""
+        self._prefix_token_ids = job.prefix.token_ids if job.prefix is not None else ()
         self._is_ended_by_model = False
         self._num_sampled = 0
         self._num_cached = 0
@@ -107,13 +110,17 @@ class GenerationRun:
         engine = self._engines.get(self.job.model)
         self._tokenizer = tokenizer = engine.tokenizer
         stop_strings = StopStrings(self.job.settings.stop, self.job.turn_labels)
-        self._reply = reply = ReplyText(tokenizer, stop_strings)
+        prefix = self.job.prefix
+        self._reply = reply = (
+            ReplyText(tokenizer, stop_strings) if prefix is None else ContinuedText(tokenizer, stop_strings, prefix)
+        )
         stop_token_ids = (tokenizer.eos_token_id,) if tokenizer.eos_token_id is not None else ()
         request = EngineRequest(
             request_id=self.job.generation_id,
-            prompt_token_ids=self.job.prompt_token_ids,
+            prompt_token_ids=self.job.prompt_token_ids + self._prefix_token_ids,
             params=self.job.settings.to_params(seed=self.job.seed, stop_token_ids=stop_token_ids),
             owner=self.job.owner,
+            num_reply_tokens=len(self._prefix_token_ids),
         )
         self._submitted_at = time.monotonic()
         outputs = engine.submit(request)
@@ -131,7 +138,11 @@ class GenerationRun:
         raise WorkerCrashedError("The model's process ended the reply without saying why.")
 
     def _take(
-        self, output: TokenOutput, stop_token_ids: tuple[int, ...], reply: ReplyText, tokenizer: Tokenizer
+        self,
+        output: TokenOutput,
+        stop_token_ids: tuple[int, ...],
+        reply: ReplyText | ContinuedText,
+        tokenizer: Tokenizer,
     ) -> None:
         self._num_cached = max(self._num_cached, output.num_cached_tokens)
         if not output.token_ids and output.finish_reason not in ("stop", "length"):
@@ -204,7 +215,7 @@ class GenerationRun:
         return GenerationResult(
             status=ending.status,
             finish_reason=ending.finish_reason,
-            text=self.log.text,
+            text=self._prefix_text + self.log.text,
             usage=self._usage(),
             timings=self._timings(),
             error_code=ending.code,
@@ -235,10 +246,11 @@ class GenerationRun:
 
     def _usage(self) -> dict[str, int]:
         num_prompt = len(self.job.prompt_token_ids)
+        num_reply = len(self._prefix_token_ids) + self._num_sampled
         return {
             "prompt_tokens": num_prompt,
-            "completion_tokens": self._num_sampled,
-            "total_tokens": num_prompt + self._num_sampled,
+            "completion_tokens": num_reply,
+            "total_tokens": num_prompt + num_reply,
             "cached_tokens": self._num_cached,
         }
 

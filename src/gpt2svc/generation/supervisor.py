@@ -109,6 +109,7 @@ class GenerationSupervisor:
             message_id=job.message_id,
             user_message_id=job.user_message_id,
             position=self.num_queued,
+            prefix_text=job.prefix.text if job.prefix is not None else None,
         )
         run = GenerationRun(
             job,
@@ -199,6 +200,7 @@ class GenerationSupervisor:
         async with self._database.read() as uow:
             record = await uow.generations.get(generation_id, owner)
             tokens = await uow.generations.tokens(generation_id, after_seq=cursor)
+            prefix = await uow.generations.prefix_tokens(generation_id) if cursor == 0 else []
             message = await uow.messages.get(record.message_id, record.conversation_id)
         events: list[Event] = []
         if cursor == 0:
@@ -209,6 +211,7 @@ class GenerationSupervisor:
                     message_id=record.message_id,
                     user_message_id=message.parent_id or "",
                     position=0,
+                    prefix_text="".join(token.text for token in prefix) if prefix else None,
                 )
             )
             if record.started_at is not None or record.last_seq > 0:

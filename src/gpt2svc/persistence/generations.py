@@ -45,11 +45,13 @@ class GenerationRepository:
         seed: int,
         prompt_tokens: int,
         dropped_message_ids: Sequence[str] = (),
+        prefix: Sequence[TokenRecord] = (),
         generation_id: str | None = None,
     ) -> GenerationRecord:
         """A `queued` one for an assistant's message that is already there (created with this `generation_id`).
 
-        Raises ConversationBusyError when the conversation has an active one, NotFoundError for the message.
+        `prefix` are the tokens of a reply that it continues, numbered up to 0. Raises ConversationBusyError when the
+        conversation has an active one, NotFoundError for the message.
         """
         check_json("settings", settings)
         await self._messages.get(message_id, conversation_id)
@@ -72,7 +74,9 @@ class GenerationRepository:
             created_at=self._clock(),
         )
         result = await self._connection.execute(statement.returning(*_COLUMNS))
-        return _record(result.mappings().one())
+        record = _record(result.mappings().one())
+        await TokenLog(self._connection, record.id).begin_with(prefix)
+        return record
 
     async def get(self, generation_id: str, owner: str) -> GenerationRecord:
         """Raises NotFoundError, also when it belongs to another owner."""
@@ -109,6 +113,10 @@ class GenerationRepository:
     async def tokens(self, generation_id: str, *, after_seq: int = 0, limit: int | None = None) -> list[TokenRecord]:
         """The kept events with `seq > after_seq` in order, at most `limit` of them."""
         return await TokenLog(self._connection, generation_id).read(after_seq=after_seq, limit=limit)
+
+    async def prefix_tokens(self, generation_id: str) -> list[TokenRecord]:
+        """The tokens of a reply that this one continues, which come before its first event."""
+        return await TokenLog(self._connection, generation_id).read_prefix()
 
     async def finish(self, generation_id: str, result: GenerationResult) -> GenerationRecord:
         """Write the end: the tokens not yet flushed, the generation, its message's text and status.
@@ -150,7 +158,7 @@ class GenerationRepository:
         statement = select(*_COLUMNS).where(text(IS_ACTIVE)).order_by(GenerationRow.id)
         rows = (await self._connection.execute(statement)).mappings().all()
         for generation in map(_record, rows):
-            kept = await self.tokens(generation.id)
+            kept = [*await self.prefix_tokens(generation.id), *await self.tokens(generation.id)]
             usage = {
                 "prompt_tokens": generation.prompt_tokens,
                 "completion_tokens": len(kept),

@@ -173,7 +173,8 @@ class TokenChunkRow(Base):
     generation_id: Mapped[str] = mapped_column(
         String(MAX_ID_LENGTH), ForeignKey("generations.id", ondelete="CASCADE"), primary_key=True
     )
-    last_seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)  # of its last event
+    # Of its last event; 0 for the tokens of a reply that this one continues, which come before its first event.
+    last_seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     events: Mapped[str]  # see token_chunk.py
 
 

@@ -38,6 +38,29 @@ class TokenLog:
         await self._connection.execute(statement)
         return new[-1].seq
 
+    async def begin_with(self, prefix: Sequence[TokenRecord]) -> None:
+        """Keep what comes before the first event, numbered up to 0: no viewer's cursor reaches back to it.
+
+        Raises InvalidInputError for other numbers and for text that can't be stored.
+        """
+        if not prefix:
+            return
+        if [token.seq for token in prefix] != list(range(1 - len(prefix), 1)):
+            raise InvalidInputError("The tokens before the first one must be numbered up to 0.", field="seq")
+        for token in prefix:
+            check_text("text", token.text)
+            check_json("logprobs", token.logprobs)
+        values = {"generation_id": self._generation_id, "last_seq": 0, "events": encode_chunk(prefix)}
+        await self._connection.execute(insert(TokenChunkRow).values(values))
+
+    async def read_prefix(self) -> list[TokenRecord]:
+        """What `begin_with` kept."""
+        statement = select(TokenChunkRow.events).where(
+            TokenChunkRow.generation_id == self._generation_id, TokenChunkRow.last_seq == 0
+        )
+        events = (await self._connection.execute(statement)).scalar_one_or_none()
+        return [] if events is None else decode_chunk(0, events)
+
     async def read(self, *, after_seq: int = 0, limit: int | None = None) -> list[TokenRecord]:
         """Events with `seq > after_seq` in order, at most `limit`."""
         statement = (

@@ -4,26 +4,15 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Header, Query
 from fastapi.openapi.models import Example
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
-from gpt2svc.api.accept import prefers_event_stream
 from gpt2svc.api.error_docs import BODY, error_responses
-from gpt2svc.api.event_stream import STREAM_DOCS, event_stream
+from gpt2svc.api.reply_response import REPLY_RESPONSES, IdempotencyKey, reply_response
 from gpt2svc.api.schemas.lists import ListOut, MessageQuery
 from gpt2svc.api.schemas.messages import MessageCreate, MessageOut, ReplyOut
-from gpt2svc.api.services import OwnerDep, Services, ServicesDep
-from gpt2svc.chat.text_input import MAX_IDEMPOTENCY_KEY_LENGTH
+from gpt2svc.api.services import OwnerDep, ServicesDep
 
 router = APIRouter(prefix="/api/conversations/{conversation_id}/messages", tags=["messages"])
-
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        description="Sent again with the same key and body, a request stores nothing and shows the first one's reply. "
-        f"1 to {MAX_IDEMPOTENCY_KEY_LENGTH} printable ASCII characters, kept for a day.",
-    ),
-]
 
 _EXAMPLES = {
     "whole": Example(summary="A question", value={"content": "Hello! Who are you?"}),
@@ -56,15 +45,7 @@ Otherwise the answer is the assistant's message once it is whole. Look at its `s
     description=_POST_DESCRIPTION,
     response_model=ReplyOut,
     response_description="The whole reply, as JSON.",
-    responses={
-        200: {
-            "description": "The reply as a stream of events; or, as JSON, a reply that this Idempotency-Key brought "
-            "before (`Idempotent-Replayed: true`).",
-            "model": ReplyOut,
-            "content": {"text/event-stream": STREAM_DOCS},
-        },
-        **error_responses(*BODY, 404, 409, 429, 503, 507),
-    },
+    responses={**REPLY_RESPONSES, **error_responses(*BODY, 404, 409, 429, 503, 507)},
 )
 async def post_message(
     services: ServicesDep,
@@ -79,26 +60,10 @@ async def post_message(
         owner,
         body.content,
         settings=body.settings.given() if body.settings is not None else None,
-        parent_id=body.parent_id,
+        parent_id=body.parent,
         idempotency_key=idempotency_key,
     )
-    is_stream = body.stream if body.stream is not None else prefers_event_stream(accept)
-    response = (
-        event_stream(services.generations.events(turn.generation_id, owner), services.settings)
-        if is_stream
-        else await _whole_reply(services, owner, turn.generation_id, is_new=not turn.replayed)
-    )
-    response.headers["Location"] = f"/api/generations/{turn.generation_id}"
-    if turn.replayed:
-        response.headers["Idempotent-Replayed"] = "true"
-    return response
-
-
-async def _whole_reply(services: Services, owner: str, generation_id: str, *, is_new: bool) -> Response:
-    generation = await services.generations.result(generation_id, owner)
-    message = await services.conversations.message(generation.conversation_id, generation.message_id, owner)
-    reply = ReplyOut.with_dropped(message, generation.dropped_message_ids)
-    return JSONResponse(reply.model_dump(mode="json"), status_code=201 if is_new else 200)
+    return await reply_response(services, owner, turn, stream=body.stream, accept=accept)
 
 
 @router.get("", summary="List messages", responses=error_responses(404, 422, 503))

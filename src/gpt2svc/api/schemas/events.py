@@ -17,6 +17,9 @@ class QueuedEvent(BaseModel):
     message_id: str = Field(description="The assistant's message that is being written.")
     user_message_id: str
     position: int = Field(description="How many replies wait before this one.")
+    prefix_text: str | None = Field(
+        None, description="Only of a reply that is continued: its text before the first token event."
+    )
 
 
 class StartedEvent(BaseModel):

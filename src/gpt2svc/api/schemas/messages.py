@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, Strict
 
@@ -10,19 +10,50 @@ from gpt2svc.api.schemas.settings import SettingsIn, SettingsOut
 from gpt2svc.api.schemas.values import FilledText, RequestBody, Text
 from gpt2svc.chat.text_input import MAX_CONTENT_LENGTH
 from gpt2svc.persistence.records import MessageRecord, Role, Status
+from gpt2svc.persistence.unset import UNSET, Unset
 
 MAX_ID_LENGTH = 64
+
+Stream = Annotated[bool, Strict()] | None
+STREAM: Any = Field(
+    default=None, description="True: server-sent events. False: the whole reply as JSON. Left out: as `Accept` says."
+)
 
 
 class MessageCreate(RequestBody):
     content: FilledText = Field(max_length=MAX_CONTENT_LENGTH, description="What the user says.")
     settings: SettingsIn | None = Field(None, description="For this reply only, over the conversation's.")
     parent_id: Annotated[Text, Field(min_length=1, max_length=MAX_ID_LENGTH)] | None = Field(
-        None, description="The message that this one follows; left out, the newest one."
+        None,
+        description="The message that this one follows. Left out: the newest one. Null: none, so that it begins a "
+        "branch of its own.",
     )
-    stream: Annotated[bool, Strict()] | None = Field(
-        None, description="True: server-sent events. False: the whole reply as JSON. Left out: as `Accept` says."
+    stream: Stream = STREAM
+
+    @property
+    def parent(self) -> str | Unset | None:
+        return self.parent_id if "parent_id" in self.model_fields_set else UNSET
+
+
+class ReplyAgain(RequestBody):
+    """How another reply is to be made."""
+
+    settings: SettingsIn | None = Field(default=None, description="For this reply only, over the conversation's.")
+    stream: Stream = STREAM
+
+
+class ReplyOn(RequestBody):
+    """How a reply is to go on."""
+
+    settings: SettingsIn | None = Field(
+        default=None,
+        description="Over those of the reply itself; `max_new_tokens` is the number of tokens to add at most.",
     )
+    stream: Stream = STREAM
+
+
+class MessageEdit(RequestBody):
+    content: FilledText = Field(max_length=MAX_CONTENT_LENGTH, description="The assistant's message as it should be.")
 
 
 class UsageOut(BaseModel):

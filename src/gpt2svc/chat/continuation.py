@@ -1,0 +1,126 @@
+"""Going on with a reply that has ended.
+
+A reply that was cut (interrupted, cancelled) is continued exactly: the same prompt, the same tokens, the same seed, up
+to the length that it was to have. So is one that ended at its length limit, which gets as much again. One that had come
+to its own end gets another draw, and at least one token before it may end again.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gpt2svc.chat.history import History, KeptReply
+from gpt2svc.chat.prompt import Prompt, PromptBudget, build_prompt, has_text, render_messages
+from gpt2svc.errors import ContextWindowError
+from gpt2svc.generation.reply_prefix import ReplyPrefix, prefix_of_text, prefix_of_tokens
+from gpt2svc.generation.settings import SETTING_SPECS, SamplingSettings
+from gpt2svc.models.tokenizer import Tokenizer
+
+LENGTH_SETTINGS = ("max_new_tokens", "max_length")
+MAX_LENGTH = int(SETTING_SPECS["max_new_tokens"].maximum)
+
+
+@dataclass(frozen=True, slots=True)
+class ContinuationPlan:
+    """The settings' lengths are those of the whole reply."""
+
+    prefix: ReplyPrefix
+    settings: SamplingSettings
+    prompt: Prompt
+
+
+def plan_continuation(
+    history: History,
+    asked: Mapping[str, Any],
+    tokenizer: Tokenizer,
+    budget: PromptBudget,
+    *,
+    is_same_model: bool,
+    n_positions: int,
+    length: int,
+) -> ContinuationPlan:
+    """`asked` lie over the reply's own settings; a length in it, else `length`, is that of what is added.
+
+    Where the window is too small for all of it, more of the earlier turns drop, and then less is added. Raises
+    InvalidInputError, and ContextWindowError where not one more token fits.
+    """
+    kept = history.continued
+    if kept is None:
+        raise ValueError("There is no reply to continue.")
+    message = kept.message
+    has_ended_itself = message.status == "completed" and message.finish_reason != "length"
+    prefix = None
+    if is_same_model:
+        prefix = prefix_of_tokens(message.content, kept.tokens, tokenizer, may_be_cut=not has_ended_itself)
+    prefix = prefix or prefix_of_text(message.content, tokenizer)
+    num_kept = len(prefix.tokens)
+
+    base = SamplingSettings.from_mapping(
+        message.settings if message.settings is not None else history.conversation.settings
+    )
+    given = {name: value for name, value in asked.items() if name not in (*LENGTH_SETTINGS, "min_new_tokens")}
+    settings = SamplingSettings.from_mapping(given, base)
+    if has_ended_itself and asked.get("seed") is None:
+        settings = replace(settings, seed=None)
+    num_added = _length_asked(asked)
+    if num_added is None and not has_ended_itself and base.max_new_tokens > num_kept and message.settings is not None:
+        num_new = base.max_new_tokens
+    else:
+        num_new = num_kept + (num_added if num_added is not None else length)
+    prompt = _same_prompt(history, kept, tokenizer) if prefix.is_as_sampled else None
+    if prompt is None or len(prompt.token_ids) + num_new > n_positions:
+        prompt, num_new = _fitting_prompt(history, tokenizer, budget, n_positions, num_kept, min(num_new, MAX_LENGTH))
+    settings = replace(settings, max_new_tokens=num_new, min_new_tokens=0)
+    num_least = asked.get("min_new_tokens")
+    if num_least is None:
+        num_least = min(max(base.min_new_tokens, num_kept + 1 if has_ended_itself else 0), num_new)
+    settings = SamplingSettings.from_mapping({"min_new_tokens": num_least}, settings)
+    return ContinuationPlan(prefix, settings, prompt)
+
+
+def _length_asked(asked: Mapping[str, Any]) -> int | None:
+    given = {name: asked[name] for name in LENGTH_SETTINGS if asked.get(name) is not None}
+    return SamplingSettings.from_mapping(given).max_new_tokens if given else None
+
+
+def _fitting_prompt(
+    history: History, tokenizer: Tokenizer, budget: PromptBudget, n_positions: int, num_kept: int, num_new: int
+) -> tuple[Prompt, int]:
+    """A prompt, and the length up to which the reply then fits beside it."""
+
+    def build(num_new: int) -> Prompt:
+        return build_prompt(
+            history.path,
+            tokenizer,
+            max_tokens=budget.num_prompt_tokens(n_positions, num_new),
+            max_messages=budget.max_messages,
+            dropped_before=history.dropped_before,
+        )
+
+    num_new = min(num_new, n_positions - 1)
+    if num_new > num_kept:
+        try:
+            return build(num_new), num_new
+        except ContextWindowError as error:
+            num_new = min(num_new, n_positions - error.num_tokens)  # beside the user's message alone
+    if num_new <= num_kept:
+        raise ContextWindowError(
+            f"The reply has {num_kept} tokens already: no more fit into the model's window of {n_positions}.",
+            num_tokens=num_kept,
+            max_tokens=max(0, num_new - 1),
+            field="message_id",
+        )
+    return build(num_new), num_new
+
+
+def _same_prompt(history: History, kept: KeptReply, tokenizer: Tokenizer) -> Prompt | None:
+    """The prompt that the reply was made with."""
+    if kept.generation is None:
+        return None
+    dropped = kept.generation.dropped_message_ids
+    messages = [message for message in history.path if has_text(message) and message.id not in dropped]
+    text = render_messages(messages)
+    token_ids = tuple(tokenizer.encode(text))
+    if len(token_ids) != kept.generation.prompt_tokens:
+        return None  # by an earlier release, or with another tokenizer
+    return Prompt(text, token_ids, dropped)
