@@ -1,0 +1,110 @@
+"""Decoding speed of the engine beside transformers' `generate`, in one run on one machine.
+
+    python bench/engine_decode.py [--batches 1 8 32] [--dtypes float32 bfloat16] [--prompt 64] [--new 64]
+
+GPT-2 124M shapes (or --shape tiny: 4 layers, width 256) with random weights. Prints tokens a second over prompt
+reading and decoding, the median of the rounds, and the ratio; ours greedy and with the default sampling settings,
+since choosing a token costs something too. Rounds alternate, so that other work on the machine meets each alike.
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel
+from transformers.utils import logging
+
+from gpt2svc.engine.config import EngineConfig
+from gpt2svc.engine.core import EngineCore
+from gpt2svc.engine.generate import generate
+from gpt2svc.engine.loader import load_engine
+from gpt2svc.engine.sampling_params import SamplingParams
+from gpt2svc.models.folder import ModelFolder
+
+SHAPES = {
+    "gpt2": {},
+    "tiny": {"n_layer": 4, "n_embd": 256, "n_head": 4, "vocab_size": 8192},
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Decoding speed beside transformers.")
+    parser.add_argument("--shape", choices=SHAPES, default="gpt2")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 32])
+    parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
+    parser.add_argument("--prompt", type=int, default=64)
+    parser.add_argument("--new", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=None)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--cpu-time", action="store_true", help="on a busy machine, with --threads 1: processor time")
+    options = parser.parse_args()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    torch.manual_seed(0)
+    reference = GPT2LMHeadModel(GPT2Config(**SHAPES[options.shape], bos_token_id=0, eos_token_id=0)).eval()
+    print(f"{options.shape}, {options.prompt} + {options.new} tokens, tokens/s (ratio to transformers)")
+    print("dtype      batch  transformers        greedy       sampled")
+    with tempfile.TemporaryDirectory() as folder:
+        reference.save_pretrained(folder)
+        opened = ModelFolder.open(Path(folder))
+        for dtype in options.dtypes:
+            config = EngineConfig(max_num_seqs=max(options.batches), num_threads=options.threads)
+            core, info = load_engine(opened, device=options.device, dtype=dtype, config=config)
+            model = reference.to(device=info.device, dtype=getattr(torch, dtype))
+            for batch in options.batches:
+                _compare(model, core, info.dtype, batch, options)
+
+
+def _compare(
+    model: GPT2LMHeadModel, core: EngineCore, dtype: str, batch: int, options: argparse.Namespace
+) -> None:
+    prompts = torch.randint(1, model.config.vocab_size, (batch, options.prompt)).tolist()
+    greedy = SamplingParams(seed=0, temperature=0, repetition_penalty=1.0, max_new_tokens=options.new)
+    sampled = SamplingParams(seed=0, max_new_tokens=options.new)
+
+    def by_transformers() -> None:
+        ids = torch.tensor(prompts, device=model.device)
+        with torch.no_grad():
+            model.generate(
+                ids,
+                attention_mask=torch.ones_like(ids),
+                do_sample=False,
+                max_new_tokens=options.new,
+                min_new_tokens=options.new,
+                pad_token_id=0,
+            )
+
+    ways: list[Callable[[], object]] = [
+        by_transformers,
+        lambda: generate(core, prompts, greedy),
+        lambda: generate(core, prompts, sampled),
+    ]
+    seconds: list[list[float]] = [[], [], []]
+    clock = time.process_time if options.cpu_time else time.perf_counter
+    for _ in range(options.rounds):
+        for way, times in zip(ways, seconds, strict=True):
+            _forget_prefixes(core, options.prompt)
+            start = clock()
+            way()
+            times.append(clock() - start)
+    speeds = [batch * options.new / statistics.median(times) for times in seconds]
+    cells = "".join(f"{speed:8.1f} ({speed / speeds[0]:4.2f})" for speed in speeds[1:])
+    print(f"{dtype:10} {batch:5}  {speeds[0]:12.1f} {cells}", flush=True)
+
+
+def _forget_prefixes(core: EngineCore, prompt_length: int) -> None:
+    """Fill every slot with something else, or the second round would find its prompts in the KV cache."""
+    other = SamplingParams(seed=0, temperature=0, max_new_tokens=1)
+    generate(core, [[0] * 2] * core.stats.num_slots, other)
+
+
+if __name__ == "__main__":
+    main()
