@@ -1,0 +1,216 @@
+"""`gpt2svc eval`: how well a model knows a text, and how close what it writes comes to given answers."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gpt2svc.cli.output import message, write, write_json
+from gpt2svc.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from gpt2svc.config import Settings
+    from gpt2svc.evaluation.history import EvaluationHistory
+    from gpt2svc.evaluation.report import EvaluationReport
+    from gpt2svc.models.folder import ModelFolder
+
+_DIGITS = 4
+
+
+def evaluate(
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help='JSONL rows of {"text"}, {"messages"} or {"prompt", "completion"}.', show_default=False
+        ),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="starter, a pulled hub name, or a folder.", show_default="starter")
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option(metavar="RUN", help="Compare with an earlier evaluation: its id, or `last`.")
+    ] = None,
+    history: Annotated[bool, typer.Option("--history", help="List the earlier evaluations instead.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    window: Annotated[
+        int | None, typer.Option(help="Tokens read at once; default: the model's context.", show_default=False)
+    ] = None,
+    stride: Annotated[
+        int | None, typer.Option(help="Tokens from one window to the next; default: half of it.", show_default=False)
+    ] = None,
+    max_new_tokens: Annotated[int, typer.Option(help="Longest completion written for a prompt; 0 writes none.")] = 128,
+    stop: Annotated[
+        list[str] | None, typer.Option(help="Text that ends a written completion; several times if need be.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="auto, float32, bfloat16.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Where pulled models and earlier evaluations are.")] = None,
+) -> None:
+    """Measure a model on a file: perplexity, bits per byte, word perplexity and next-token accuracy.
+
+    Rows with a prompt and a completion are also answered, greedily, and compared by BLEU (needs the extra `eval`),
+    ROUGE and exact match. Each evaluation is kept, so that a later one can be compared with it.
+    """
+    from gpt2svc.config import load_settings
+    from gpt2svc.evaluation.history import EvaluationHistory
+
+    settings = load_settings(model=model, device=device, dtype=dtype, data_dir=data_dir)
+    kept = EvaluationHistory(settings.data_dir)
+    if history:
+        _print_history(kept, as_json=as_json)
+        return
+    if data is None:
+        raise InvalidInputError("Say what to evaluate on: --data FILE.", field="data")
+    if stop and not all(stop):
+        raise InvalidInputError("--stop can't be empty.", field="stop")
+    earlier = kept.find(baseline) if baseline is not None else None
+    report = _run(settings, data, window, stride, max_new_tokens, tuple(stop or ()))
+    kept.add(report)
+    if as_json:
+        _print_json(report, earlier)
+    else:
+        _print_table(report, earlier)
+
+
+def _run(
+    settings: "Settings",
+    data: Path,
+    window: int | None,
+    stride: int | None,
+    max_new_tokens: int | None,
+    stop: tuple[str, ...],
+) -> "EvaluationReport":
+    from gpt2svc.evaluation.evaluation import EvaluationOptions
+    from gpt2svc.evaluation.evaluation import evaluate as evaluate_folder
+    from gpt2svc.training.documents import CorpusError
+
+    folder = _folder(settings)
+    options = EvaluationOptions(
+        device=settings.device,
+        dtype=settings.dtype,
+        window=window,
+        stride=stride,
+        max_new_tokens=max_new_tokens,
+        stop=stop,
+    )
+    try:
+        with _progress_display() as on_progress:
+            return evaluate_folder(folder, data, options, on_progress)
+    except CorpusError as error:
+        for problem in error.problems:
+            message(problem)
+        raise
+
+
+def _folder(settings: "Settings") -> "ModelFolder":
+    from gpt2svc.models.catalogue import ModelCatalogue
+
+    folder = ModelCatalogue(settings.models_dir).resolve(settings.model, allow_folder=True)
+    if folder is None:
+        raise InvalidInputError(
+            f"{settings.model} is not on this machine. Download it with: gpt2svc models pull {settings.model}",
+            field="model",
+        )
+    return folder
+
+
+def _print_json(report: "EvaluationReport", baseline: "EvaluationReport | None") -> None:
+    from gpt2svc.evaluation.report import caveats, compare
+
+    described = report.to_mapping()
+    if baseline is not None:
+        described["baseline"] = {
+            "id": baseline.id,
+            "model": baseline.model,
+            "model_revision": baseline.model_revision,
+            "caveats": caveats(report, baseline),
+            "metrics": {
+                entry.metric: {"baseline": entry.baseline, "change": entry.change, "is_better": entry.is_better}
+                for entry in compare(report, baseline)
+            },
+        }
+    write_json(described)
+
+
+def _print_table(report: "EvaluationReport", baseline: "EvaluationReport | None") -> None:
+    from gpt2svc.evaluation.report import METRICS, caveats, compare
+
+    write(f"{report.model} ({report.model_revision[:12]}) on {report.data}")
+    counts = f"{report.num_examples:,} examples, {report.num_tokens:,} tokens and {report.num_bytes:,} bytes scored"
+    if report.num_completions:
+        counts += f", {report.num_completions:,} completions written"
+    write(counts)
+    write("")
+    differences = {entry.metric: entry for entry in compare(report, baseline)} if baseline is not None else {}
+    rows = [("", report.id, *((baseline.id, "change", "") if baseline is not None else ()))]
+    for name in METRICS:
+        if name not in report.metrics:
+            continue
+        entry = differences.get(name)
+        compared: tuple[str, ...] = ()
+        if entry is not None:
+            verdict = "" if entry.is_better is None else "better" if entry.is_better else "worse"
+            compared = (_number(entry.baseline), f"{entry.change:+,.{_DIGITS}f}", verdict)
+        rows.append((name, _number(report.metrics[name]), *compared))
+    _print_rows(rows)
+    if "bleu_signature" in report.settings:
+        message(f"BLEU: {report.settings['bleu_signature']}")
+    elif report.num_completions:
+        message("BLEU was left out: it needs sacrebleu (pip install 'gpt2svc[eval]').")
+    if report.num_cut_prompts:
+        message(f"{report.num_cut_prompts} prompts were longer than the window and lost their beginning.")
+    if baseline is not None:
+        for caveat in caveats(report, baseline):
+            message(caveat)
+
+
+def _print_history(history: "EvaluationHistory", *, as_json: bool) -> None:
+    reports = list(history.reports())
+    if as_json:
+        write_json([report.to_mapping() for report in reports])
+        return
+    names = ("perplexity", "bits_per_byte", "accuracy", "bleu", "rougeL")
+    rows: list[tuple[str, ...]] = [("ID", "TIME", "MODEL", "DATA", *(name.upper() for name in names))]
+    for report in reports:
+        numbers = [_number(report.metrics[name]) if name in report.metrics else "" for name in names]
+        rows.append((report.id, report.created_at, report.model, report.data, *numbers))
+    _print_rows(rows)
+
+
+def _print_rows(rows: list[tuple[str, ...]]) -> None:
+    widths = [max(len(row[i]) for row in rows if i < len(row)) for i in range(max(map(len, rows)))]
+    for row in rows:
+        write("  ".join(f"{cell:<{widths[i]}}" for i, cell in enumerate(row)).rstrip())
+
+
+def _number(value: Any) -> str:
+    return f"{value:,.{_DIGITS}f}" if isinstance(value, int | float) else "?"
+
+
+@contextmanager
+def _progress_display() -> "Iterator[Callable[[str, int, int], None] | None]":
+    """A bar on a terminal, on stderr; elsewhere nothing."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    ) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def show(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=done, total=total)
+
+        yield show
