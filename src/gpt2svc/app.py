@@ -20,12 +20,14 @@ from gpt2svc.api.middleware.security_headers import SecurityHeadersMiddleware
 from gpt2svc.api.middleware.trusted_origin import TrustedOriginMiddleware
 from gpt2svc.api.routes import branches, conversations, generations, health, messages, pages
 from gpt2svc.api.routes import metrics as metrics_route
+from gpt2svc.api.routes import openai_chat, openai_completions, openai_models, tokenizer
 from gpt2svc.api.services import Services
 from gpt2svc.api.state_collector import StateCollector
 from gpt2svc.chat.conversations import ConversationService
 from gpt2svc.chat.edits import EditService
 from gpt2svc.chat.prompt import PromptBudget
 from gpt2svc.chat.turns import TurnService
+from gpt2svc.completions.service import CompletionService
 from gpt2svc.config import Settings
 from gpt2svc.engine.config import EngineConfig
 from gpt2svc.generation.admission import Admission
@@ -68,6 +70,7 @@ def create_app(settings: Settings, *, engines: EnginePool | None = None) -> Fast
             await services.database.open()
             stack.push_async_callback(services.generations.stop, settings.drain_s)
             await services.generations.start()
+            stack.push_async_callback(services.completions.stop, settings.drain_s)
             yield
 
     web = pages.web_files()
@@ -87,6 +90,8 @@ def create_app(settings: Settings, *, engines: EnginePool | None = None) -> Fast
     for resource in (conversations, messages, branches, generations, health, pages):
         app.include_router(resource.router)
     app.include_router(metrics_route.router)
+    for resource in (openai_models, openai_chat, openai_completions, tokenizer):
+        app.include_router(resource.router)
     # Added last and so the outermost: what the others refuse counts too.
     app.add_middleware(MetricsMiddleware, requests=services.metrics.http_requests)
     return app
@@ -135,6 +140,7 @@ def _services(settings: Settings, catalogue: ModelCatalogue, engines: EnginePool
         conversations=ConversationService(database, engines, generations),
         turns=TurnService(database, engines, admission, generations, budget),
         edits=EditService(database),
+        completions=CompletionService(engines, admission),
         versions=versions,
         metrics=metrics,
     )

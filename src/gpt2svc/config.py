@@ -86,7 +86,7 @@ class Settings(BaseSettings):
     sqlite_synchronous: Literal["FULL", "NORMAL"] = Field(
         "FULL", description="FULL survives a power cut; NORMAL may lose the last commits in one, never in a crash."
     )
-    sse_ping_s: float = Field(15.0, ge=0.05, le=300, description="A comment goes out this often on a silent stream.")
+    sse_ping_s: float = Field(15.0, ge=0.01, le=300, description="A comment goes out this often on a silent stream.")
     sse_send_timeout_s: float = Field(
         60.0, ge=1, le=3600, description="A reader that takes nothing for so long is let go."
     )

@@ -79,6 +79,7 @@ def test_any_request_gets_an_announced_answer(walk: Walk, draw: st.DataObject) -
         conversation_id=walk.conversation if is_known and method != "delete" else "conv_" + "0" * 26,
         message_id=walk.message if is_known else "msg_" + "0" * 26,
         generation_id=walk.generation if is_known else "gen_" + "0" * 26,
+        model_id="tiny" if is_known else "other",
     )
     operation = walk.document["paths"][path][method]
     arguments: dict[str, Any] = {"params": draw.draw(QUERIES)}

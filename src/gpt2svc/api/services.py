@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 from gpt2svc.chat.conversations import ConversationService
 from gpt2svc.chat.edits import EditService
 from gpt2svc.chat.turns import TurnService
+from gpt2svc.completions.service import CompletionService
 from gpt2svc.config import Settings
 from gpt2svc.generation.admission import Admission
 from gpt2svc.generation.supervisor import GenerationSupervisor
@@ -30,6 +31,7 @@ class Services:
     conversations: ConversationService
     turns: TurnService
     edits: EditService
+    completions: CompletionService
     versions: Mapping[str, str | None]
     metrics: Metrics
     started_at: float = field(default_factory=time.monotonic)

@@ -148,6 +148,8 @@ async def _run(settings: "Settings", listener: "socket.socket") -> None:
 
 def make_server(app: "FastAPI", settings: "Settings", *, on_up: "Callable[[], None]") -> "GracefulServer":
     """The server of an app whose lifespan the caller enters: an error at start is then the caller's to report."""
+    import asyncio
+
     import uvicorn
 
     from gpt2svc.app import services_of_app
@@ -165,7 +167,11 @@ def make_server(app: "FastAPI", settings: "Settings", *, on_up: "Callable[[], No
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=CLOSE_TIMEOUT_S,
     )
-    return GracefulServer(config, on_up=on_up, drain=lambda: services.generations.stop(settings.drain_s))
+
+    async def drain() -> None:
+        await asyncio.gather(services.completions.stop(settings.drain_s), services.generations.stop(settings.drain_s))
+
+    return GracefulServer(config, on_up=on_up, drain=drain)
 
 
 def _on_up(settings: "Settings", listener: "socket.socket") -> None:

@@ -8,6 +8,8 @@ published texts together are the stored reply, whatever the reply turns out to b
 Where the text ends while a turn marker has begun, the begun part is dropped, since the next tokens would have completed
 it; only before an end-of-text token is it kept, since then the model itself has said that nothing follows. A begun stop
 string of the user's is kept: it is text that did not become one.
+
+Where the text is verbatim, as that of a completion is, nothing is taken off at either end and no character is replaced.
 """
 
 from collections import deque
@@ -38,11 +40,12 @@ class _HeldToken:
 class ReplyText:
     """Of one reply: `push` each sampled token until `is_stopped`, then `finish` once."""
 
-    def __init__(self, tokenizer: Tokenizer, stop_strings: StopStrings) -> None:
+    def __init__(self, tokenizer: Tokenizer, stop_strings: StopStrings, *, is_verbatim: bool = False) -> None:
         self._detokenizer = Detokenizer(tokenizer)
         self._stop_strings = stop_strings
         self._state = stop_strings.initial_state
-        self._is_at_start = True
+        self._is_verbatim = is_verbatim
+        self._is_at_start = not is_verbatim
         self._held: deque[_HeldToken] = deque()
         self._text = ""  # of the held tokens
         self._num_kept: int | None = None  # characters of `_text` before the stop string, once one is complete
@@ -71,7 +74,7 @@ class ReplyText:
         if self.is_stopped:
             return []
         num_possible = len(self._text) - self._stop_strings.num_held[self._state]
-        return self._take_settled(len(self._text[: max(0, num_possible)].rstrip()))
+        return self._take_settled(self._num_before_space(max(0, num_possible)))
 
     def finish(self, *, has_end_token: bool) -> list[SettledToken]:
         """The rest of the reply. `has_end_token`: the model ended it, not a limit, a stop string or a cancel."""
@@ -82,12 +85,17 @@ class ReplyText:
         if num_kept is None:
             num_begun = 0 if has_end_token else self._stop_strings.num_held_of_marker[self._state]
             num_kept = max(0, len(self._text) - num_begun)
-        return self._take_last(len(self._text[:num_kept].rstrip()))
+        return self._take_last(self._num_before_space(num_kept))
+
+    def _num_before_space(self, num_kept: int) -> int:
+        """Characters of the held text up to `num_kept`, without white space at their end unless that is kept."""
+        return num_kept if self._is_verbatim else len(self._text[:num_kept].rstrip())
 
     def _extend(self, delta: str) -> None:
         """Add text to the last held token, up to and with a completed stop string."""
         # NOTE: no database column and no terminal wants a NUL, and a byte-level vocabulary has a token for it.
-        delta = delta.replace("\x00", "\ufffd")
+        if not self._is_verbatim:
+            delta = delta.replace("\x00", "\ufffd")
         stop_strings, state = self._stop_strings, self._state
         for index, character in enumerate(delta):
             state = stop_strings.advance(state, character)

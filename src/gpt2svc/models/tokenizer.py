@@ -1,6 +1,7 @@
 """The text side of a model: GPT-2's byte-level BPE. Text to token ids and back."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -14,6 +15,11 @@ class Tokenizer:
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
         self._token_bytes = vocabulary.token_bytes
+        added = vocabulary.backend.get_added_tokens_decoder()
+        self._special_tokens = {token.content: token_id for token_id, token in added.items() if token.special}
+        longest_first = sorted(self._special_tokens, key=len, reverse=True)
+        spellings = "|".join(map(re.escape, longest_first))
+        self._special_pattern = re.compile(f"({spellings})") if spellings else None
 
     @classmethod
     def from_folder(cls, folder: Path) -> Self:
@@ -40,6 +46,22 @@ class Tokenizer:
     @property
     def bos_token_id(self) -> int | None:
         return self._vocabulary.bos_token_id
+
+    @property
+    def special_tokens(self) -> Mapping[str, int]:
+        """Spelling of each special token, and its id."""
+        return self._special_tokens
+
+    def encode_marked(self, text: str) -> list[int]:
+        """As `encode`, but the spelling of a special token stands for that token: for who writes the whole prompt."""
+        if self._special_pattern is None:
+            return self.encode(text)
+        ids: list[int] = []
+        for part in self._special_pattern.split(text):
+            if part:
+                special = self._special_tokens.get(part)
+                ids += self.encode(part) if special is None else [special]
+        return ids
 
     def encode(self, text: str) -> list[int]:
         """The ids of `text`, with nothing added: every string is ordinary text here.

@@ -1,0 +1,77 @@
+"""Errors of /v1 as OpenAI's clients know them: 400 for a request that is wrong, and codes that say how."""
+
+import logging
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.responses import Response
+
+from gpt2svc.api.errors import ApiError, from_domain, from_validation
+from gpt2svc.api.schemas.openai_completions import MAX_PROMPTS
+from gpt2svc.api.schemas.openai_parameters import PASSING, UNSUPPORTED
+from gpt2svc.chat.text_input import MAX_CONTENT_LENGTH
+from gpt2svc.errors import Gpt2svcError, InvalidInputError, NotFoundError
+
+logger = logging.getLogger(__name__)
+
+# Fields that take several kinds of value: pydantic's findings for each kind together tell a client little.
+_UNIONS: Mapping[str, str] = {
+    "prompt": f"text, a list of token ids, or a list of at most {MAX_PROMPTS} of either",
+    "content": f"text of at most {MAX_CONTENT_LENGTH} characters without NUL, or a list of parts of type text",
+}
+
+
+class OpenAiRoute(APIRoute):
+    """A route whose errors leave in OpenAI's words. What middleware refuses has the same envelope anyway."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except RequestValidationError as error:
+                return of_validation(error.errors()).response()
+            except Gpt2svcError as error:
+                return of_domain(error).response()
+
+        return answer
+
+
+def of_domain(error: Gpt2svcError) -> ApiError:
+    """What the table of statuses says, but 400 for 422, and settings without the prefix that they have elsewhere."""
+    answer = from_domain(error)
+    if answer.status == 500:
+        logger.error("Request failed: %s", error, exc_info=error)
+    param = answer.param.removeprefix("settings.") if answer.param is not None else None
+    message = answer.message.replace("settings.", "") if answer.status == 422 else answer.message
+    if isinstance(error, NotFoundError) and error.kind == "model":
+        message = f"The model {error.identifier[:100]!r} does not exist here; GET /v1/models lists those that do."
+        return replace(answer, code="model_not_found", message=message, param="model")
+    if isinstance(error, InvalidInputError) and error.field == "model":  # a name that no model can have
+        return replace(answer, status=404, code="model_not_found", message=message)
+    return replace(answer, status=400 if answer.status == 422 else answer.status, message=message, param=param)
+
+
+def of_validation(errors: Sequence[Mapping[str, Any]]) -> ApiError:
+    """The most telling of pydantic's findings: a parameter that is not supported, else the first."""
+    for error in errors:
+        name = str(error["loc"][1]) if len(error["loc"]) > 1 else ""
+        if name in PASSING and error["type"] not in ("string_too_long", "string_type"):
+            message = f"{name} is not supported with this value: these models only continue text."
+            return ApiError(400, message, "unsupported_value", param=name)
+        if len(error["loc"]) == 2 and error["type"] == "extra_forbidden":
+            is_known = name in UNSUPPORTED or name in PASSING
+            message = f"{name} is not supported here." if is_known else f"{name} is not a parameter of this request."
+            return ApiError(400, message, "unsupported_parameter" if is_known else "unknown_parameter", param=name)
+    for error in errors:
+        path = [part for part in error["loc"][1:] if part in _UNIONS or isinstance(part, int) or part == "messages"]
+        if (path and path[-1] in _UNIONS) or (len(path) > 1 and path[0] in _UNIONS):
+            name = ".".join(str(part) for part in path[: 1 + max(i for i, p in enumerate(path) if p in _UNIONS)])
+            hint = _UNIONS[name.rsplit(".", 1)[-1]]
+            return ApiError(400, f"{name} must be {hint}.", InvalidInputError.code, param=name)
+    return replace(from_validation(errors), status=400)

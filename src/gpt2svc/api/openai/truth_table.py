@@ -1,0 +1,35 @@
+"""Which parameters of a request are honoured, within which limits: read off the request schemas themselves."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from gpt2svc.api.schemas.openai_models import ParameterOut
+from gpt2svc.api.schemas.openai_parameters import PASSING, UNSUPPORTED
+from gpt2svc.generation.settings import SamplingSettings
+
+
+def truth_table(schema: type[BaseModel], settings: SamplingSettings, **defaults: Any) -> dict[str, ParameterOut]:
+    """By parameter; `defaults` are those that are no settings."""
+    table: dict[str, ParameterOut] = {}
+    known = {**settings.to_mapping(), **defaults}
+    for name, field in schema.model_json_schema()["properties"].items():
+        limits = _limits(field)
+        table[name] = ParameterOut(
+            support="accepted" if name in PASSING else "honoured",
+            minimum=limits.get("minimum"),
+            maximum=limits.get("maximum"),
+            default=known.get(name),
+            note=field.get("description", ""),
+        )
+    for name in sorted(UNSUPPORTED - table.keys()):
+        table[name] = ParameterOut(
+            support="unsupported", minimum=None, maximum=None, default=None, note="Refused with 400 unless null."
+        )
+    return table
+
+
+def _limits(field: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Of the kind of value that has some."""
+    return next((kind for kind in (field, *field.get("anyOf", ())) if "minimum" in kind or "maximum" in kind), {})

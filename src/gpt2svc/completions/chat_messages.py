@@ -1,0 +1,148 @@
+"""Messages of a stateless chat as the model reads them: the format of conversations, and plain text before it.
+
+Base models know no system role, so what such messages say stands as text of its own before the first turn, which is
+how a page that holds a conversation begins:
+
+    Answer in one sentence.
+    User: …
+    Assistant: …
+    User: …
+    Assistant:
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, Literal
+
+from gpt2svc.chat.prompt import REPLY_LABEL, TURN_LABELS, build_prompt, render_messages
+from gpt2svc.completions.prompts import MAX_ESTIMATE, EncodedPrompt, check_length
+from gpt2svc.errors import ContextWindowError, InvalidInputError
+from gpt2svc.models.tokenizer import Tokenizer
+from gpt2svc.persistence.records import MessageRecord
+from gpt2svc.training.transcript import TURN_SEPARATOR
+
+ChatRole = Literal["system", "user", "assistant"]
+
+# The same for programs that render by themselves; it does not keep labels inside a message apart from turns.
+CHAT_TEMPLATE: Final = (
+    "{%- for message in messages if message['role'] == 'system' -%}{{ message['content'] | trim }}{{ '\\n' }}"
+    "{%- endfor -%}"
+    "{%- for message in messages if message['role'] != 'system' -%}"
+    "{{ 'User:' if message['role'] == 'user' else 'Assistant:' }} {{ message['content'] | trim }}"
+    "{%- if not loop.last -%}{{ '\\n' }}{%- endif -%}{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{ '\\nAssistant:' }}{%- endif -%}"
+)
+
+_LABEL = re.compile(r"^(?=" + "|".join(map(re.escape, TURN_LABELS)) + ")", re.MULTILINE)
+_EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class ChatMessage:
+    role: ChatRole
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChatMessages:
+    """The prompt for a reply to `messages`, of which blank ones count for nothing.
+
+    With `drops_oldest`, whole turns drop from the front until the rest fits, by the budget of conversations
+    (`max_messages`, `max_prompt_tokens`); system messages stay. Otherwise what does not fit is refused.
+    """
+
+    messages: Sequence[ChatMessage]
+    drops_oldest: bool = False
+    max_messages: int = 10
+    max_prompt_tokens: int = 512
+
+    @property
+    def estimate(self) -> int:
+        return min(MAX_ESTIMATE, sum(4 * len(message.content) + 4 for message in self.messages))
+
+    @property
+    def preamble(self) -> str:
+        """What system messages say, ending in a line break where there is any; no line of it looks like a turn."""
+        texts = [m.content.strip().replace("\r\n", "\n").replace("\r", "\n") for m in self.messages]
+        kept = [text for text, m in zip(texts, self.messages, strict=True) if m.role == "system" and text]
+        return "".join(_LABEL.sub(" ", text) + TURN_SEPARATOR for text in kept)
+
+    @property
+    def turns(self) -> Sequence[MessageRecord]:
+        """Users' and assistants' messages with text, named by their place in `messages`."""
+        return [
+            _record(str(index), message.role, message.content)
+            for index, message in enumerate(self.messages)
+            if message.role != "system" and message.content.strip()
+        ]
+
+    def render(self) -> str:
+        """The whole prompt as text. Raises InvalidInputError where no user's or assistant's message has text."""
+        turns = self.turns
+        if not turns:
+            raise InvalidInputError("messages must hold a user's message that is not blank.", field="messages")
+        return self.preamble + render_messages(turns)
+
+    def encode(self, tokenizer: Tokenizer, max_tokens: int) -> EncodedPrompt:
+        if not self.drops_oldest:
+            ids = tuple(tokenizer.encode(self.render()))
+            check_length(len(ids), max_tokens, "messages")
+            return EncodedPrompt(ids)
+        self.render()
+        preamble = self.preamble
+        num_preamble = len(tokenizer.encode(preamble)) if preamble else 0
+        room = min(max_tokens, self.max_prompt_tokens) - num_preamble
+        try:
+            prompt = build_prompt(self.turns, tokenizer, max_tokens=room, max_messages=self.max_messages)
+        except ContextWindowError as error:
+            check_length(num_preamble + error.num_tokens, room + num_preamble, "messages")
+            raise
+        ids = tuple(tokenizer.encode(preamble + prompt.text))
+        check_length(len(ids), max_tokens, "messages")
+        return EncodedPrompt(ids, len(prompt.dropped_message_ids))
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    text: str
+    token_ids: tuple[int, ...]
+    num_dropped: int
+    messages: tuple[tuple[int, str, int], ...]  # of those in the prompt: place in the request, role, tokens
+
+
+def render(messages: ChatMessages, tokenizer: Tokenizer, n_positions: int) -> Rendered:
+    """The prompt as it is sent, leaving room for one token at least. Raises InvalidInputError, ContextWindowError."""
+    prompt = messages.encode(tokenizer, n_positions - 1)
+    counts = []
+    kept = {turn.id for turn in messages.turns[prompt.num_dropped :]}
+    for index, message in enumerate(messages.messages):
+        alone = ChatMessages((message,))
+        if message.role == "system" and alone.preamble:
+            counts.append((index, "system", len(tokenizer.encode(alone.preamble))))
+        elif str(index) in kept:
+            label = f"{TURN_SEPARATOR}{REPLY_LABEL}"
+            text = alone.render().removesuffix(label) + TURN_SEPARATOR
+            counts.append((index, message.role, len(tokenizer.encode(text))))
+    return Rendered(tokenizer.decode(prompt.token_ids), prompt.token_ids, prompt.num_dropped, tuple(counts))
+
+
+def _record(identifier: str, role: ChatRole, content: str) -> MessageRecord:
+    """As the renderer of conversations takes it."""
+    return MessageRecord(
+        id=identifier,
+        conversation_id="",
+        parent_id=None,
+        role=role,
+        content=content,
+        status="completed",
+        generation_id=None,
+        settings=None,
+        model=None,
+        model_revision=None,
+        usage=None,
+        finish_reason=None,
+        error=None,
+        created_at=_EPOCH,
+    )

@@ -1,0 +1,119 @@
+"""One sequence of a stateless completion: from the engine's tokens to settled text."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from gpt2svc.engine.types import EngineRequest, TokenLogprobs, TokenOutput
+from gpt2svc.errors import EngineError, WorkerCrashedError
+from gpt2svc.generation.admission import Admission
+from gpt2svc.generation.reply_text import ReplyText, SettledToken
+from gpt2svc.generation.stop_strings import StopStrings
+from gpt2svc.models.tokenizer import Tokenizer
+from gpt2svc.worker.protocol import EngineClient
+
+EndReason = Literal["stop", "length"]
+PromptLogprobs = tuple[TokenLogprobs | None, ...]  # None for the first token, which nothing comes before
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What one step brought for the sequence `index`. The last one of a sequence has a `finish_reason`.
+
+    `end_token` is the end-of-text token where the model ended the sequence: it has no text. The counts are those so
+    far; `sum_logprob` is over all sampled tokens, for requests with log-probabilities. `prompt_logprobs` come with the
+    first piece that has text, or before it.
+    """
+
+    index: int
+    tokens: tuple[SettledToken, ...] = ()
+    end_token: SettledToken | None = None
+    finish_reason: EndReason | None = None
+    num_sampled: int = 0
+    num_cached: int = 0
+    sum_logprob: float = 0.0
+    prompt_logprobs: PromptLogprobs | None = None  # of all the prompt's tokens at once, where they are asked for
+
+    @property
+    def text(self) -> str:
+        return "".join(token.text for token in self.tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class SequencePlan:
+    """Everything that a sequence needs, checked. `is_verbatim`: its text is kept to the last space."""
+
+    index: int
+    prompt_index: int
+    request: EngineRequest
+    stop: tuple[str, ...]
+    turn_labels: tuple[str, ...]
+    is_verbatim: bool
+    is_prompt_only: bool = False  # nothing is generated
+
+    @property
+    def seed(self) -> int:
+        return self.request.params.seed
+
+
+class SequenceRun:
+    """`pieces` may be iterated once; leaving it early aborts the sequence in the engine."""
+
+    def __init__(self, plan: SequencePlan, engine: EngineClient, tokenizer: Tokenizer, admission: Admission) -> None:
+        self.plan = plan
+        self._engine = engine
+        self._admission = admission
+        stop_strings = StopStrings(plan.stop, plan.turn_labels)
+        self._reply = ReplyText(tokenizer, stop_strings, is_verbatim=plan.is_verbatim)
+        self._num_sampled = 0
+        self._num_cached = 0
+        self._sum_logprob = 0.0
+
+    async def pieces(self) -> AsyncIterator[Piece]:
+        """Raises EngineError, WorkerCrashedError and UnavailableError where the engine gives up."""
+        if self.plan.is_prompt_only:
+            yield Piece(self.plan.index, finish_reason="length")
+            return
+        outputs = cast(AsyncGenerator[TokenOutput, None], self._engine.submit(self.plan.request))
+        async with aclosing(outputs):
+            async for output in outputs:
+                piece = self._take(output)
+                yield piece
+                if piece.finish_reason is not None:
+                    return
+        raise WorkerCrashedError("The model's process ended the text without saying why.")
+
+    def _take(self, output: TokenOutput) -> Piece:
+        if output.finish_reason in ("error", "abort"):
+            raise EngineError(output.error or "The engine gave up this text.")
+        self._num_cached = max(self._num_cached, output.num_cached_tokens)
+        self._num_sampled += len(output.token_ids)
+        self._admission.record_tokens(len(output.token_ids))
+        settled: list[SettledToken] = []
+        end_token: SettledToken | None = None
+        for index, token_id in enumerate(output.token_ids):
+            logprobs = output.logprobs[index] if output.logprobs is not None else None
+            self._sum_logprob += logprobs.logprob if logprobs is not None else 0.0
+            if token_id in self.plan.request.params.stop_token_ids:
+                end_token = SettledToken(token_id, "", logprobs)
+                break
+            settled += self._reply.push(token_id, logprobs)
+            if self._reply.is_stopped:
+                break
+        finish_reason: EndReason | None = None
+        if self._reply.is_stopped:
+            finish_reason = "stop"
+        elif output.finish_reason in ("stop", "length"):
+            finish_reason = output.finish_reason
+        if finish_reason is not None:
+            settled += self._reply.finish(has_end_token=finish_reason == "stop" and not self._reply.is_stopped)
+        return Piece(
+            index=self.plan.index,
+            tokens=tuple(settled),
+            end_token=end_token,
+            finish_reason=finish_reason,
+            num_sampled=self._num_sampled,
+            num_cached=self._num_cached,
+            sum_logprob=self._sum_logprob,
+        )
