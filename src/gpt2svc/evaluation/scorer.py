@@ -12,9 +12,8 @@ from gpt2svc.evaluation.windows import Window
 from gpt2svc.models.chunk import Chunk
 from gpt2svc.models.gpt2 import GPT2
 
-_MAX_ROWS: Final = 512  # of one forward pass
+_MAX_ROWS: Final = 256  # of one forward pass: 51 MB of logits over GPT-2's vocabulary
 _MAX_CHUNKS: Final = 32
-_LOGIT_ROWS: Final = 128  # logits held at once: 26 MB of GPT-2's vocabulary
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +39,12 @@ class _Piece:
 
     @property
     def chunk(self) -> Chunk:
-        return Chunk(self.slot, self.start, self.window.token_ids[self.start : self.end].tolist(), is_sampled=False)
-
-    @property
-    def first_scored(self) -> int:
-        return max(self.start, self.window.num_context)
+        token_ids = self.window.token_ids[self.start : self.end].tolist()
+        return Chunk(self.slot, self.start, token_ids, is_sampled=False, num_scored=len(self.targets))
 
     @property
     def targets(self) -> np.ndarray:
-        return self.window.token_ids[self.first_scored + 1 : self.end + 1]
+        return self.window.token_ids[max(self.start, self.window.num_context) + 1 : self.end + 1]
 
 
 class Scorer:
@@ -68,21 +64,11 @@ class Scorer:
         return total
 
     def _score(self, pieces: Sequence[_Piece]) -> Score:
-        hidden = self._model.hidden_states([piece.chunk for piece in pieces], self._cache)
-        rows: list[int] = []
-        row = 0
-        for piece in pieces:
-            rows.extend(range(row + piece.first_scored - piece.start, row + piece.end - piece.start))
-            row += piece.end - piece.start
-        if not rows:
+        logits = self._model.forward([piece.chunk for piece in pieces], self._cache)
+        if not len(logits):
             return Score()
-        wanted = hidden[torch.tensor(rows, device=hidden.device)]
-        targets = torch.from_numpy(np.concatenate([piece.targets for piece in pieces])).to(hidden.device)
-        total = Score()
-        for first in range(0, len(rows), _LOGIT_ROWS):
-            end = first + _LOGIT_ROWS
-            total = total + _score_rows(self._model.logits(wanted[first:end]), targets[first:end])
-        return total
+        targets = torch.from_numpy(np.concatenate([piece.targets for piece in pieces])).to(logits.device)
+        return _score_rows(logits, targets)
 
 
 def _score_rows(logits: Tensor, targets: Tensor) -> Score:

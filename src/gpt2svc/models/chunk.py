@@ -14,3 +14,9 @@ class Chunk(NamedTuple):
     start: int
     token_ids: Sequence[int]  # one of a decoding sequence, up to the step's budget of a prompt
     is_sampled: bool  # the logits after the chunk's last row are wanted
+    num_scored: int = 0  # and those after so many of its last rows, that one included
+
+    @property
+    def num_logits(self) -> int:
+        """How many rows of logits the chunk brings."""
+        return max(self.num_scored, int(self.is_sampled))

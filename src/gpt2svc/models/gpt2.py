@@ -12,7 +12,7 @@ from gpt2svc.models.config import GPT2Config
 from gpt2svc.models.decode_attention import DecodeAttention
 from gpt2svc.models.folder import ModelFolder
 from gpt2svc.models.kv_store import KeyValueStore
-from gpt2svc.models.linear import Linear, PackedLinear, new_linear, padded_rows
+from gpt2svc.models.linear import Linear, PackedLinear, new_linear
 from gpt2svc.models.row_batch import RowBatch
 from gpt2svc.models.scratch import Scratch
 from gpt2svc.models.weights import ProgressCallback, WeightReader
@@ -71,33 +71,16 @@ class GPT2:
 
         At most one chunk a slot. The logits are those after each chunk's last `num_logits` rows, in order.
         """
-        batch, x = self._run(chunks, cache)
-        if batch.num_sampled == 0:
-            return x.new_empty((0, self.vocab_size))
-        logits = self._head(self._norm(batch.sampled_rows(x)))
-        return logits[: batch.num_sampled]
-
-    @torch.inference_mode()
-    def hidden_states(self, chunks: Sequence[Chunk], cache: KeyValueStore) -> Tensor:
-        """As `forward`, but to what all rows are at the end, normalised: (num_rows, n_embd), chunk after chunk."""
-        batch, x = self._run(chunks, cache)
-        return self._norm(x[batch.rows_in_order()])
-
-    @torch.inference_mode()
-    def logits(self, hidden_states: Tensor) -> Tensor:
-        """Of rows of `hidden_states` (N, n_embd) to (N, vocab_size) in self.dtype."""
-        num_rows = hidden_states.shape[0]
-        padding = padded_rows(num_rows) - num_rows
-        return self._head(functional.pad(hidden_states, (0, 0, 0, padding)))[:num_rows]
-
-    def _run(self, chunks: Sequence[Chunk], cache: KeyValueStore) -> tuple[RowBatch, Tensor]:
         batch = RowBatch(chunks, cache, self._scratch, self.dtype, self._kept)
         self._kept = batch.decode_attention
         x = functional.embedding(batch.token_ids, self._token_embedding)
         x = x + functional.embedding(batch.positions, self._position_embedding)
         for i, layer in enumerate(self._layers):
             x = layer.forward(i, x, batch)
-        return batch, x
+        if batch.num_sampled == 0:
+            return x.new_empty((0, self.vocab_size))
+        logits = self._head(self._norm(batch.sampled_rows(x)))
+        return logits[: batch.num_sampled]
 
 
 class _LayerNorm:

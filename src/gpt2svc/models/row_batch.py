@@ -44,7 +44,6 @@ class RowBatch:
             positions.extend(range(chunk.start, chunk.start + count))
             slots.extend([chunk.slot] * count)
             last_rows[i] = len(token_ids) - 1
-        self._last_rows = [(last, len(chunk.token_ids)) for last, chunk in zip(last_rows, chunks, strict=True)]
         self._num_rows = len(token_ids)
         self._num_decode = spans[0][0] if spans else self._num_rows
         padding = [0] * (padded_rows(self._num_rows) - self._num_rows)
@@ -100,8 +99,3 @@ class RowBatch:
     def sampled_rows(self, x: Tensor) -> Tensor:
         """Of x (rows, n_embd) those whose logits are wanted, then padding."""
         return x[: padded_rows(self.num_sampled)] if self._sampled is None else x[self._sampled]
-
-    def rows_in_order(self) -> Tensor:
-        """Where all the rows are, in the order of the chunks as they were given: (num_rows,)."""
-        rows = [row for last, count in self._last_rows for row in range(last + 1 - count, last + 1)]
-        return torch.tensor(rows, device=self._store.device)
