@@ -1,11 +1,20 @@
 """An engine without a model: it says what a test tells it to, at a pace the test sets, and fails on demand."""
 
 import asyncio
+import struct
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from itertools import takewhile
 
-from gpt2svc.engine.types import EngineRequest, EngineStats, FinishReason, ModelInfo, TokenLogprobs, TokenOutput
+from gpt2svc.engine.types import (
+    EngineRequest,
+    EngineStats,
+    FinishReason,
+    ModelInfo,
+    NextToken,
+    TokenLogprobs,
+    TokenOutput,
+)
 from gpt2svc.errors import Gpt2svcError, NotFoundError, UnavailableError, WorkerCrashedError
 from gpt2svc.models.tokenizer import Tokenizer
 from gpt2svc.worker.protocol import EngineState, EngineStatus
@@ -169,6 +178,8 @@ class ScriptedEngine:
 
     async def _generate(self, request: EngineRequest) -> AsyncIterator[TokenOutput]:
         token_ids, finish_reason = self._reply(request)
+        if request.params.max_new_tokens == 0:
+            token_ids, finish_reason = (), "length"
         while self._state.status != "ready":
             self._require_usable()
             if request.request_id in self._cancelled:
@@ -195,6 +206,8 @@ class ScriptedEngine:
                 token_ids=step,
                 logprobs=_logprobs(step, request.params.logprobs),
                 finish_reason=finish_reason if is_last else None,
+                prompt_logprobs=_prompt_logprobs(request) if num_sent == len(step) else None,
+                next_token=_next_token(request) if num_sent == len(step) else None,
             )
             if is_last:
                 return
@@ -266,3 +279,20 @@ def _logprobs(token_ids: tuple[int, ...], num_top: int | None) -> tuple[TokenLog
         return None
     tops = (tuple(((token_id + i) % TINY_VOCAB_SIZE, -0.5 - i) for i in range(num_top)) for token_id in token_ids)
     return tuple(TokenLogprobs(logprob=-0.5, top=top) for top in tops)
+
+
+def _prompt_logprobs(request: EngineRequest) -> tuple[TokenLogprobs, ...] | None:
+    scoring = request.scoring
+    return None if scoring is None else _logprobs(request.prompt_token_ids[scoring.start :], scoring.num_top)
+
+
+def _next_token(request: EngineRequest) -> NextToken | None:
+    """Each token half as likely as the one before, from the prompt's last one on."""
+    scoring = request.scoring
+    if scoring is None or (scoring.num_next is None and not scoring.has_distribution):
+        return None
+    ids = [(request.prompt_token_ids[-1] + i) % TINY_VOCAB_SIZE for i in range(TINY_VOCAB_SIZE)]
+    logprobs = {token_id: -0.5 - i for i, token_id in enumerate(ids)}
+    distribution = struct.pack(f"<{TINY_VOCAB_SIZE}f", *(logprobs[i] for i in range(TINY_VOCAB_SIZE)))
+    top = tuple(logprobs.items())[: scoring.num_next or 0]
+    return NextToken(top, 1.25, distribution if scoring.has_distribution else None)

@@ -49,10 +49,12 @@ class HashModel:
             if len(held) < chunk.start:
                 raise AssertionError(f"slot {chunk.slot} holds {len(held)} tokens, not {chunk.start}")
             cache.slots[chunk.slot] = [*held[: chunk.start], *chunk.token_ids]
-            if chunk.is_sampled:
+            end = chunk.start + len(chunk.token_ids)
+            for length in range(end + 1 - chunk.num_logits, end + 1):
+                before = cache.slots[chunk.slot][:length]
                 row = torch.zeros(VOCAB_SIZE)
-                row[next_token(cache.slots[chunk.slot])] = 5.0
-                logits.append(row if chunk.token_ids[-1] != self._numbing else row * torch.nan)
+                row[next_token(before)] = 5.0
+                logits.append(row if before[-1] != self._numbing else row * torch.nan)
         return torch.stack(logits) if logits else torch.empty((0, VOCAB_SIZE))
 
 

@@ -1,10 +1,20 @@
 """Strategies for the messages between the API process and a worker, and short-hands to make them."""
 
+from dataclasses import replace
+
 from hypothesis import strategies as st
 
 from gpt2svc.engine.config import EngineConfig
 from gpt2svc.engine.sampling_params import SamplingParams
-from gpt2svc.engine.types import EngineRequest, EngineStats, ModelInfo, TokenLogprobs, TokenOutput
+from gpt2svc.engine.types import (
+    EngineRequest,
+    EngineStats,
+    ModelInfo,
+    NextToken,
+    Scoring,
+    TokenLogprobs,
+    TokenOutput,
+)
 from gpt2svc.worker.messages import Abort, Failed, Loading, Located, Outputs, Ready, Shutdown, Start, Submit
 from gpt2svc.worker.options import WorkerOptions
 
@@ -24,10 +34,19 @@ params = st.builds(
     stop_token_ids=token_ids,
     logprobs=st.none() | st.integers(0, 20),
 )
-requests = st.builds(EngineRequest, texts, token_ids, params, texts, counts)
+scorings = st.builds(Scoring, counts, counts, st.none() | counts, st.booleans())
+requests = st.builds(EngineRequest, texts, token_ids, params, texts, counts, st.none() | scorings)
 logprobs = st.none() | st.lists(st.builds(TokenLogprobs, floats, pairs), max_size=3).map(tuple)
 finish_reasons = st.sampled_from([None, "stop", "length", "abort", "error"])
-outputs = st.builds(TokenOutput, texts, token_ids, logprobs, finish_reasons, st.none() | texts, counts)
+token_outputs = st.builds(TokenOutput, texts, token_ids, logprobs, finish_reasons, st.none() | texts, counts)
+next_tokens = st.builds(NextToken, pairs, floats, st.none() | st.binary(max_size=20))
+scored_outputs = st.builds(
+    replace,
+    token_outputs,
+    prompt_logprobs=st.lists(st.builds(TokenLogprobs, floats, pairs), max_size=3).map(tuple),
+    next_token=st.none() | next_tokens,
+)
+outputs = token_outputs | scored_outputs
 stats = st.builds(EngineStats, counts, counts, counts, counts, counts, counts)
 infos = st.builds(
     ModelInfo,

@@ -1,13 +1,17 @@
 """EngineCore: the generation loop, one step at a time. No threads and no asyncio."""
 
 import logging
+from dataclasses import replace
+
+import torch
 
 from gpt2svc.engine.config import EngineConfig
 from gpt2svc.engine.kv_cache import KVCache
+from gpt2svc.engine.logprobs import PromptScores, score_prompt
 from gpt2svc.engine.model import Cache, Model
 from gpt2svc.engine.request_check import check_request
 from gpt2svc.engine.sampler import Sampler
-from gpt2svc.engine.sampling_batch import SampledToken
+from gpt2svc.engine.sampling_batch import NOT_A_NUMBER, SampledToken
 from gpt2svc.engine.scheduler import Scheduled, Scheduler
 from gpt2svc.engine.sequence import Sequence
 from gpt2svc.engine.types import EngineRequest, EngineStats, FinishReason, TokenOutput
@@ -90,14 +94,22 @@ class EngineCore:
         scheduled: list[Scheduled] = []
         try:
             scheduled = self._scheduler.schedule()
-            sampled = [item.sequence for item in scheduled if item.is_sampled]
-            tokens = self._run(scheduled, sampled)
+            sampled = [item.sequence for item in scheduled if item.is_sampled and not item.sequence.is_only_scored]
+            tokens, scores = self._run(scheduled, sampled)
         except Exception as error:
             _log.exception("A step of the engine failed")
             return outputs + self._fail(scheduled, error)
         for item in scheduled:
             self._scheduler.computed(item)
-        outputs += [self._accept(sequence, token) for sequence, token in zip(sampled, tokens, strict=True)]
+        outputs += [
+            self._with_scores(self._accept(sequence, token), scores.pop(sequence.request_id, None))
+            for sequence, token in zip(sampled, tokens, strict=True)
+        ]
+        outputs += [
+            self._with_scores(self._score(item), scores[item.sequence.request_id])
+            for item in scheduled
+            if item.sequence.request_id in scores
+        ]
         return outputs
 
     def check_integrity(self) -> None:
@@ -107,18 +119,54 @@ class EngineCore:
         if len(known) != len(self._sequences) or any(self._sequences.get(s.request_id) is not s for s in known):
             raise EngineError("Engine: the requests in progress are not those of the scheduler.")
 
-    def _run(self, scheduled: list[Scheduled], sampled: list[Sequence]) -> list[SampledToken]:
+    def _run(
+        self, scheduled: list[Scheduled], sampled: list[Sequence]
+    ) -> tuple[list[SampledToken], dict[str, PromptScores]]:
+        """The next tokens of `sampled`, and by request what is told of the prompts that are scored."""
         chunks = [
             Chunk(
                 slot=item.sequence.slot,
                 start=item.sequence.num_computed_tokens,
                 token_ids=item.sequence.next_token_ids(item.num_tokens),
                 is_sampled=item.is_sampled,
+                num_scored=item.num_scored,
             )
             for item in scheduled
         ]
         logits = self._model.forward(chunks, self._store)
-        return self._sampler.sample(logits, sampled) if sampled else []
+        scores: dict[str, PromptScores] = {}
+        if any(chunk.num_scored for chunk in chunks):
+            rows: list[int] = []  # to sample from
+            end = 0
+            for item, chunk in zip(scheduled, chunks, strict=True):
+                end += chunk.num_logits
+                request = item.sequence.request
+                if chunk.num_scored and request.scoring is not None:
+                    own = logits[end - chunk.num_scored : end]
+                    start = chunk.start + len(chunk.token_ids) - chunk.num_scored
+                    scores[request.request_id] = score_prompt(request, request.scoring, own, start)
+                if item.is_sampled and not item.sequence.is_only_scored:
+                    rows.append(end - 1)
+            logits = logits[torch.tensor(rows, dtype=torch.int64, device=logits.device)]
+        return (self._sampler.sample(logits, sampled) if sampled else []), scores
+
+    def _score(self, item: Scheduled) -> TokenOutput:
+        """Of a prompt that is not sampled from in this step: the end where it is only scored and that is done."""
+        sequence = item.sequence
+        if not sequence.is_only_scored or sequence.num_uncomputed_tokens:
+            return TokenOutput(sequence.request_id, num_cached_tokens=sequence.num_cached_tokens)
+        self._end(sequence)
+        return self._output(sequence, finish_reason="length")
+
+    def _with_scores(self, output: TokenOutput, scores: PromptScores | None) -> TokenOutput:
+        if scores is None:
+            return output
+        if not scores.is_number:
+            sequence = self._sequences.get(output.request_id)
+            if sequence is not None:
+                self._end(sequence, is_cache_valid=False)
+            return replace(output, token_ids=(), logprobs=None, finish_reason="error", error=NOT_A_NUMBER)
+        return replace(output, prompt_logprobs=scores.logprobs, next_token=scores.next_token)
 
     def _accept(self, sequence: Sequence, token: SampledToken) -> TokenOutput:
         if token.error is not None:

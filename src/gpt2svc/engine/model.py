@@ -31,5 +31,5 @@ class Model(Protocol):
         ...
 
     def forward(self, chunks: Sequence[Chunk], cache: Any) -> torch.Tensor:
-        """Floating-point logits (num_sampled, vocab_size), in the order of the chunks with `is_sampled`."""
+        """Floating-point logits (num_sampled, vocab_size), those after each chunk's last `num_logits` rows."""
         ...

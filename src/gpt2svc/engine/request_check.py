@@ -1,10 +1,13 @@
 """Whether a model can take a request. Torch-free."""
 
 import math
+from typing import Final
 
 from gpt2svc.engine.sampling_params import SamplingParams
-from gpt2svc.engine.types import EngineRequest
+from gpt2svc.engine.types import EngineRequest, Scoring
 from gpt2svc.errors import ContextWindowError, InvalidInputError
+
+MAX_PROMPT_TOP: Final = 100  # alternatives a scored token: a prompt of a thousand would else be too much to send
 
 
 def check_request(request: EngineRequest, *, n_positions: int, vocab_size: int) -> None:
@@ -19,16 +22,21 @@ def check_request(request: EngineRequest, *, n_positions: int, vocab_size: int) 
         raise InvalidInputError(
             f"The prompt has the token id {bad}, but the model's ids are 0 to {vocab_size - 1}.", field="prompt"
         )
-    if num_prompt > n_positions - 1:
+    is_only_scored = request.scoring is not None and request.params.max_new_tokens == 0
+    max_prompt = n_positions if is_only_scored else n_positions - 1
+    if num_prompt > max_prompt:
+        room = "." if is_only_scored else ", with room for one new token."
         raise ContextWindowError(
-            f"The prompt has {num_prompt} tokens; at most {n_positions - 1} fit the window of {n_positions}, "
-            "with room for one new token.",
+            f"The prompt has {num_prompt} tokens; at most {max_prompt} fit the window of {n_positions}{room}",
             num_tokens=num_prompt,
-            max_tokens=n_positions - 1,
+            max_tokens=max_prompt,
             field="prompt",
         )
-    _check_params(request.params, vocab_size)
-    if not 0 <= request.num_reply_tokens < min(num_prompt, request.params.max_new_tokens):
+    if request.scoring is not None:
+        _check_scoring(request.scoring, num_prompt, vocab_size)
+    _check_params(request.params, vocab_size, min_new=0 if is_only_scored else 1)
+    num_least = min(num_prompt, request.params.max_new_tokens)
+    if request.num_reply_tokens and not 0 <= request.num_reply_tokens < num_least:
         raise InvalidInputError(
             f"num_reply_tokens must be from 0 to less than the prompt's {num_prompt} tokens and max_new_tokens "
             f"({request.params.max_new_tokens}).",
@@ -45,9 +53,20 @@ def check_request(request: EngineRequest, *, n_positions: int, vocab_size: int) 
         )
 
 
-def _check_params(params: SamplingParams, vocab_size: int) -> None:
+def _check_scoring(scoring: Scoring, num_prompt: int, vocab_size: int) -> None:
+    limits = (
+        ("start", scoring.start, 1, num_prompt),
+        ("num_top", scoring.num_top, 0, min(MAX_PROMPT_TOP, vocab_size)),
+        ("num_next", scoring.num_next or 0, 0, vocab_size),
+    )
+    for name, value, minimum, maximum in limits:
+        if not minimum <= value <= maximum:
+            raise InvalidInputError(f"{name} must be from {minimum} to {maximum}.", field=name)
+
+
+def _check_params(params: SamplingParams, vocab_size: int, *, min_new: int) -> None:
     at_least: tuple[tuple[str, float], ...] = (
-        ("max_new_tokens", 1),
+        ("max_new_tokens", min_new),
         ("min_new_tokens", 0),
         ("temperature", 0),
         ("top_k", 0),

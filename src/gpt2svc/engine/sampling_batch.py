@@ -1,20 +1,22 @@
 """The rows of a sampling step: their settings as tensors, and which rows go which way."""
 
 import math
-from collections.abc import Sequence as Many
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor
 
-from gpt2svc.engine.candidates import largest, top_candidates
+from gpt2svc.engine.candidates import largest
 from gpt2svc.engine.choice import Filters, choose_bounded, choose_typical, choose_unbounded
 from gpt2svc.engine.logits_processors import History, new_logits_processors
+from gpt2svc.engine.logprobs import token_logprobs
 from gpt2svc.engine.randomness import uniform
 from gpt2svc.engine.sampling_params import SamplingParams
 from gpt2svc.engine.sequence import Sequence
 from gpt2svc.engine.token_history import TokenHistory
 from gpt2svc.engine.types import TokenLogprobs
+
+NOT_A_NUMBER: Final = "The model's output is not a number: its weights are damaged, or too large for this dtype."
 
 
 class SampledToken(NamedTuple):
@@ -107,7 +109,7 @@ class SamplingBatch:
             error = None if math.isfinite(score) else _unusable(score)
             sampled.append(SampledToken(token_id, error=error))
         if raw is not None:
-            logprobs = _logprobs(raw, token_ids[self._logprob_index], self._logprob_counts)
+            logprobs = token_logprobs(raw, token_ids[self._logprob_index], self._logprob_counts)
             for row, values in zip(self._logprob_rows, logprobs, strict=True):
                 sampled[row] = sampled[row]._replace(logprobs=values)
         return sampled
@@ -127,18 +129,4 @@ def _way(params: SamplingParams) -> object:
 def _unusable(score: float) -> str:
     if score == -math.inf:
         return "The settings leave no token to choose from."
-    return "The model's output is not a number: its weights are damaged, or too large for this dtype."
-
-
-def _logprobs(raw: Tensor, token_ids: Tensor, counts: Many[int]) -> list[TokenLogprobs]:
-    """Of the model's own distribution: raw logits (rows, vocab_size), the chosen tokens (rows,), how many to list."""
-    logprobs = raw.log_softmax(-1)
-    chosen = logprobs.gather(1, token_ids.unsqueeze(1)).squeeze(1).tolist()
-    most = max(counts)
-    if most == 0:
-        return [TokenLogprobs(logprob, ()) for logprob in chosen]
-    values, top_ids = top_candidates(logprobs, most)
-    return [
-        TokenLogprobs(logprob, tuple(zip(ids[:count], top[:count], strict=True)))
-        for logprob, ids, top, count in zip(chosen, top_ids.tolist(), values.tolist(), counts, strict=True)
-    ]
+    return NOT_A_NUMBER

@@ -18,6 +18,15 @@ class Scheduled(NamedTuple):
         """Whether the step reaches the sequence's end, so that a next token can be sampled."""
         return self.num_tokens == self.sequence.num_uncomputed_tokens
 
+    @property
+    def num_scored(self) -> int:
+        """After how many of the last rows logits are wanted to score the prompt by."""
+        scoring = self.sequence.request.scoring
+        start = self.sequence.num_computed_tokens
+        if scoring is None or start >= len(self.sequence.request.prompt_token_ids):
+            return 0
+        return max(0, start + self.num_tokens - max(start, scoring.start - 1))
+
 
 class Scheduler:
     """First come, first served. Each decoding sequence gets its one row in each step; prompts share what is left.
@@ -48,7 +57,9 @@ class Scheduler:
                 budget -= self._schedule_prompt(sequence, budget, scheduled)
         while budget and self.waiting and len(self.running) < self._max_num_seqs:
             sequence = self.waiting[0]
-            sequence.slot, sequence.num_cached_tokens = self._cache.allocate(sequence.request.owner, sequence.token_ids)
+            sequence.slot, sequence.num_cached_tokens = self._cache.allocate(
+                sequence.request.owner, sequence.reusable_token_ids
+            )
             self.waiting.popleft()
             sequence.num_computed_tokens = sequence.num_cached_tokens
             self.running.append(sequence)

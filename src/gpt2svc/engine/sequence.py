@@ -30,6 +30,17 @@ class Sequence:
         return len(self.token_ids) - self.num_computed_tokens
 
     @property
+    def is_only_scored(self) -> bool:
+        """Whether it ends with its prompt."""
+        return self.request.params.max_new_tokens == 0
+
+    @property
+    def reusable_token_ids(self) -> list[int]:
+        """What of the tokens may come from a cached prefix: where they are scored, their logits have to be computed."""
+        scoring = self.request.scoring
+        return self.token_ids if scoring is None else self.token_ids[: scoring.start]
+
+    @property
     def num_new_tokens(self) -> int:
         """Length of the reply so far, the part that the request brought included."""
         return len(self.token_ids) - self.num_prompt_tokens

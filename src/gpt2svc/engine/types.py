@@ -24,6 +24,23 @@ class EngineRequest:
     params: SamplingParams
     owner: str = ""
     num_reply_tokens: int = 0
+    scoring: "Scoring | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scoring:
+    """What is to be told of the prompt itself; with `max_new_tokens` 0, instead of continuing it.
+
+    Such a request may fill the window. The prompt's tokens from position `start` (1 or more: nothing predicts the first
+    one) are scored, each given all before it, with the `num_top` (at most 100) likeliest tokens at its place; a `start`
+    of the prompt's length scores none. Of the next token the `num_next` likeliest are told, where it is not None, and
+    with `has_distribution` the log-probabilities of the whole vocabulary.
+    """
+
+    start: int = 1
+    num_top: int = 0
+    num_next: int | None = None
+    has_distribution: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +52,22 @@ class TokenLogprobs:
 
 
 @dataclass(frozen=True, slots=True)
+class NextToken:
+    """The model's own distribution after a prompt: natural logarithms."""
+
+    top: tuple[tuple[int, float], ...]  # (token id, log-probability), likeliest first
+    entropy: float  # of the whole distribution, in nats
+    distribution: bytes | None = None  # vocab_size log-probabilities, float32, little-endian
+
+
+@dataclass(frozen=True, slots=True)
 class TokenOutput:
     """What one step brought for one request. The last one of a request, and only that, has a `finish_reason`.
 
     `token_ids` may be empty (an abort, an error) or hold several ids. A stop token that ended the sequence is its
     last id. `num_cached_tokens` is how much of the prompt came from a reused prefix.
+
+    Of a prompt that is scored, the scores come first, in pieces and in order, and `next_token` with the last of them.
     """
 
     request_id: str
@@ -48,6 +76,8 @@ class TokenOutput:
     finish_reason: FinishReason | None = None
     error: str | None = None  # with finish_reason "error": for people
     num_cached_tokens: int = 0
+    prompt_logprobs: tuple[TokenLogprobs, ...] | None = None
+    next_token: NextToken | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Messages as JSON arrays: `["name", field, …]`. Compact, readable in a trace, and nothing in them can run as code."""
 
+import base64
 import json
 from collections.abc import Callable
 from dataclasses import asdict, astuple
@@ -7,7 +8,15 @@ from typing import Any
 
 from gpt2svc.engine.config import EngineConfig
 from gpt2svc.engine.sampling_params import SamplingParams
-from gpt2svc.engine.types import EngineRequest, EngineStats, ModelInfo, TokenLogprobs, TokenOutput
+from gpt2svc.engine.types import (
+    EngineRequest,
+    EngineStats,
+    ModelInfo,
+    NextToken,
+    Scoring,
+    TokenLogprobs,
+    TokenOutput,
+)
 from gpt2svc.errors import EngineError
 from gpt2svc.worker.messages import (
     Abort,
@@ -36,6 +45,7 @@ def encode(message: Message) -> bytes:
                 asdict(request.params),
                 request.owner,
                 request.num_reply_tokens,
+                request.scoring and astuple(request.scoring),
             ]
         case Start(options):
             fields = [asdict(options)]
@@ -57,15 +67,29 @@ def decode(payload: bytes) -> Message:
 
 
 def _output_fields(output: TokenOutput) -> list[Any]:
-    logprobs = output.logprobs and [[each.logprob, each.top] for each in output.logprobs]
-    return [
+    fields = [
         output.request_id,
         output.token_ids,
-        logprobs,
+        _logprobs_fields(output.logprobs),
         output.finish_reason,
         output.error,
         output.num_cached_tokens,
     ]
+    if output.prompt_logprobs is not None:
+        fields += [_logprobs_fields(output.prompt_logprobs), _next_token_fields(output.next_token)]
+    return fields
+
+
+def _logprobs_fields(logprobs: tuple[TokenLogprobs, ...] | None) -> list[Any] | None:
+    return None if logprobs is None else [[each.logprob, each.top] for each in logprobs]
+
+
+def _next_token_fields(next_token: NextToken | None) -> list[Any] | None:
+    if next_token is None:
+        return None
+    distribution = next_token.distribution
+    text = None if distribution is None else base64.b64encode(distribution).decode("ascii")
+    return [next_token.top, next_token.entropy, text]
 
 
 def _outputs(outputs: list[list[Any]], stats: list[int]) -> Outputs:
@@ -79,22 +103,48 @@ def _output(
     finish_reason: Any,
     error: str | None,
     cached: int,
+    prompt_logprobs: list[Any] | None = None,
+    next_token: list[Any] | None = None,
 ) -> TokenOutput:
-    decoded = (
-        None
-        if logprobs is None
-        else tuple(TokenLogprobs(logprob, tuple((i, value) for i, value in top)) for logprob, top in logprobs)
+    return TokenOutput(
+        request_id,
+        tuple(token_ids),
+        _logprobs(logprobs),
+        finish_reason,
+        error,
+        cached,
+        _logprobs(prompt_logprobs),
+        _next_token(next_token),
     )
-    return TokenOutput(request_id, tuple(token_ids), decoded, finish_reason, error, cached)
+
+
+def _logprobs(fields: list[Any] | None) -> tuple[TokenLogprobs, ...] | None:
+    if fields is None:
+        return None
+    return tuple(TokenLogprobs(logprob, tuple((i, value) for i, value in top)) for logprob, top in fields)
+
+
+def _next_token(fields: list[Any] | None) -> NextToken | None:
+    if fields is None:
+        return None
+    top, entropy, text = fields
+    distribution = None if text is None else base64.b64decode(text, validate=True)
+    return NextToken(tuple((i, value) for i, value in top), entropy, distribution)
 
 
 def _submit(
-    request_id: str, prompt_token_ids: list[int], params: dict[str, Any], owner: str, num_reply_tokens: int
+    request_id: str,
+    prompt_token_ids: list[int],
+    params: dict[str, Any],
+    owner: str,
+    num_reply_tokens: int,
+    scoring: list[Any] | None,
 ) -> Submit:
     params["logit_bias"] = tuple((token_id, bias) for token_id, bias in params["logit_bias"])
     params["stop_token_ids"] = tuple(params["stop_token_ids"])
     sampling = SamplingParams(**params)
-    return Submit(EngineRequest(request_id, tuple(prompt_token_ids), sampling, owner, num_reply_tokens))
+    wanted = None if scoring is None else Scoring(*scoring)
+    return Submit(EngineRequest(request_id, tuple(prompt_token_ids), sampling, owner, num_reply_tokens, wanted))
 
 
 def _start(options: dict[str, Any]) -> Start:

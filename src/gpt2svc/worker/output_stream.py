@@ -2,7 +2,7 @@
 
 import asyncio
 
-from gpt2svc.engine.types import TokenOutput
+from gpt2svc.engine.types import TokenLogprobs, TokenOutput
 
 
 class OutputStream:
@@ -46,12 +46,18 @@ class OutputStream:
 
 def _merged(outputs: list[TokenOutput]) -> TokenOutput:
     last = outputs[-1]
-    with_logprobs = [output.logprobs for output in outputs if output.logprobs is not None]
     return TokenOutput(
         last.request_id,
         token_ids=tuple(token_id for output in outputs for token_id in output.token_ids),
-        logprobs=tuple(each for logprobs in with_logprobs for each in logprobs) if with_logprobs else None,
+        logprobs=_joined([output.logprobs for output in outputs]),
         finish_reason=last.finish_reason,
         error=last.error,
         num_cached_tokens=max(output.num_cached_tokens for output in outputs),
+        prompt_logprobs=_joined([output.prompt_logprobs for output in outputs]),
+        next_token=next((output.next_token for output in outputs if output.next_token is not None), None),
     )
+
+
+def _joined(pieces: list[tuple[TokenLogprobs, ...] | None]) -> tuple[TokenLogprobs, ...] | None:
+    there = [piece for piece in pieces if piece is not None]
+    return tuple(each for piece in there for each in piece) if there else None

@@ -114,7 +114,14 @@ class WorkerProcess:
                         return
             if engine.has_work or refused:
                 outputs = engine.step() if engine.has_work else []
-                self._channel.send(Outputs((*refused, *outputs), engine.stats))
+                self._send((*refused, *outputs), engine.stats)
+
+    def _send(self, outputs: tuple[TokenOutput, ...], stats: EngineStats) -> None:
+        """One frame, and one more for each distribution: a step's worth of those could be over a frame's limit."""
+        for output in outputs:
+            if output.next_token is not None:
+                self._channel.send(Outputs((output,), stats))
+        self._channel.send(Outputs(tuple(output for output in outputs if output.next_token is None), stats))
 
     def _first_message(self) -> Start:
         while True:
