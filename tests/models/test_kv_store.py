@@ -9,14 +9,21 @@ CPU = torch.device("cpu")
 CONFIG = GPT2Config(n_positions=40, n_embd=24, n_head=3, n_layer=2)
 
 
-def _store(**options: int) -> KeyValueStore:
-    return KeyValueStore(CONFIG, 5, CPU, torch.float32, block=16, **options)
+@pytest.fixture(params=[torch.float32, torch.bfloat16])
+def dtype(request: pytest.FixtureRequest) -> torch.dtype:
+    """Keys lie transposed in one of them."""
+    return request.param
+
+
+def _store(dtype: torch.dtype, **options: int) -> KeyValueStore:
+    return KeyValueStore(CONFIG, 5, CPU, dtype, block=16, **options)
 
 
 def _write(store: KeyValueStore, slot: int, positions: range, value: float) -> None:
     places = store.places(torch.full((len(positions),), slot), torch.tensor(list(positions)))
     for layer in range(CONFIG.n_layer):
-        store.rows_of(layer)[places] = value + layer
+        rows = torch.full((len(positions), CONFIG.n_head, CONFIG.head_dim), value + layer, dtype=store.dtype)
+        store.write(layer, places, rows, rows)
 
 
 def _keys_and_values(store: KeyValueStore, slot: int) -> torch.Tensor:
@@ -29,8 +36,8 @@ def _keys_and_values(store: KeyValueStore, slot: int) -> torch.Tensor:
     return torch.stack(layers)
 
 
-def test_rows_land_in_their_slot_and_position_only() -> None:
-    store = _store()
+def test_rows_land_in_their_slot_and_position_only(dtype: torch.dtype) -> None:
+    store = _store(dtype)
     _write(store, 3, range(10, 20), 7.0)
     held = _keys_and_values(store, 3)
     assert held[0, :, :, 10:20].unique().tolist() == [7.0]
@@ -40,16 +47,16 @@ def test_rows_land_in_their_slot_and_position_only() -> None:
     assert not any(_keys_and_values(store, slot).any() for slot in (0, 1, 2, 4))
 
 
-def test_prefix_is_copied_and_its_source_kept() -> None:
-    store = _store()
+def test_prefix_is_copied_and_its_source_kept(dtype: torch.dtype) -> None:
+    store = _store(dtype)
     _write(store, 1, range(40), 3.0)
     store.copy_prefix(1, 4, 20)
     assert torch.equal(_keys_and_values(store, 4)[:, :, :, :20], _keys_and_values(store, 1)[:, :, :, :20])
     assert not _keys_and_values(store, 0).any()
 
 
-def test_growth_keeps_what_was_written() -> None:
-    store = _store(initial_slots=1)
+def test_growth_keeps_what_was_written(dtype: torch.dtype) -> None:
+    store = _store(dtype, initial_slots=1)
     _write(store, 0, range(40), 3.0)
     before = _keys_and_values(store, 0).clone()
     store.reserve(2)
@@ -60,8 +67,9 @@ def test_growth_keeps_what_was_written() -> None:
     assert torch.equal(_keys_and_values(store, 4), before)
 
 
-def test_size_is_that_of_all_slots() -> None:
-    assert _store().num_bytes == _store(initial_slots=1).num_bytes == 2 * 2 * 5 * 48 * 24 * 4
+def test_size_is_that_of_all_slots(dtype: torch.dtype) -> None:
+    size = 2 * 2 * 5 * 48 * 24 * dtype.itemsize
+    assert _store(dtype).num_bytes == _store(dtype, initial_slots=1).num_bytes == size
 
 
 def test_more_slots_than_memory_is_an_error_that_says_what_to_lower() -> None:

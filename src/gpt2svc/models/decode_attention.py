@@ -91,7 +91,7 @@ class DecodeAttention:
         if self._lanes is None:
             self._query_row.copy_(queries)
         else:
-            self._query_row.index_copy_(0, self._lanes, queries.to(self._query_row.dtype))
+            self._query_row.index_copy_(0, self._lanes, queries)
         for views, query, score, _, _, _ in self._products:
             torch.bmm(query, views[layer][0], out=score)
         torch.where(self._is_seen, self._score_row, self._minus_infinity, out=self._masked)

@@ -2,7 +2,7 @@
 
 import math
 import mmap
-from typing import Final
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,13 +19,24 @@ _INITIAL_SLOTS: Final = 4
 _MAX_VIEWS: Final = 8192
 
 
-class KeyValueStore:
-    """For each layer one tensor (2, num_blocks, num_slots, n_head, block, head_dim): keys, then values.
+class Places(NamedTuple):
+    """Where the keys and values of rows go: each (rows,), but `value_rows`, which is (rows, n_head)."""
 
-    Blocks come before slots, so that one block of neighbouring slots is a batch of matrices without gaps: with gaps,
-    as when keys and values lie in turn, products in bfloat16 take three times as long. On the
-    CPU the memory is reserved at once but the operating system only hands it out where tokens are written: an idle
-    service stays small; elsewhere the tensors double as slots are used. Never-written places read as zeros.
+    blocks: Tensor
+    slots: Tensor
+    offsets: Tensor  # in the block
+    value_rows: Tensor
+
+
+class KeyValueStore:
+    """For each layer keys and values, (num_blocks, num_slots, n_head, block, head_dim) each.
+
+    Blocks come before slots, so that one block of neighbouring slots is a batch of matrices without gaps, which the
+    matrix products read fastest. For float32 on the CPU the keys of a block lie transposed, (head_dim, block): the
+    products then read twice as fast; in bfloat16 it is the other way round.
+
+    On the CPU the memory is reserved at once but the operating system only hands it out where tokens are written: an
+    idle service stays small; elsewhere the tensors double as slots are used. Never-written places read as zeros.
     """
 
     def __init__(
@@ -43,33 +54,40 @@ class KeyValueStore:
         self.dtype = dtype
         self.n_head = config.n_head
         self.head_dim = config.head_dim
+        self._num_layers = config.n_layer
         is_cpu = device.type == "cpu"
         self.block = block or (_CPU_BLOCK if is_cpu else min(_GPU_BLOCK, _round_up(config.n_positions, 16)))
         self.num_blocks = math.ceil(config.n_positions / self.block)
         self.capacity = min(num_slots, initial_slots or (num_slots if is_cpu else _INITIAL_SLOTS))
-        self._layers = [self._new_layer(self.capacity) for _ in range(config.n_layer)]
+        self._are_keys_transposed = is_cpu and dtype == torch.float32
+        self._keys = [self._new_tensor(self.capacity) for _ in range(config.n_layer)]
+        self._values = [self._new_tensor(self.capacity) for _ in range(config.n_layer)]
         self._views: dict[tuple[int, int, int], list[tuple[Tensor, Tensor]]] = {}
-        self._head_offsets = self._new_head_offsets()
+        self._heads = torch.arange(self.n_head, device=device)
 
     @property
     def num_bytes(self) -> int:
         """With all slots full."""
-        return len(self._layers) * self.num_blocks * self.num_slots * self.block_bytes
+        return self._num_layers * self.num_blocks * self.num_slots * self.block_bytes
 
     @property
     def block_bytes(self) -> int:
         """Keys and values of one block of one slot in one layer."""
         return 2 * self.n_head * self.block * self.head_dim * self.dtype.itemsize
 
-    def rows_of(self, layer: int) -> Tensor:
-        """The layer's memory as (places, head_dim), to be indexed by `places`."""
-        return self._layers[layer].view(-1, self.head_dim)
+    def places(self, slots: Tensor, positions: Tensor) -> Places:
+        """Of rows at these positions (rows,) of these slots (rows,); for all layers."""
+        blocks, offsets = positions // self.block, positions % self.block
+        matrices = ((blocks * self.capacity + slots) * self.n_head).unsqueeze(1) + self._heads
+        return Places(blocks, slots, offsets, matrices * self.block + offsets.unsqueeze(1))
 
-    def places(self, slots: Tensor, positions: Tensor) -> Tensor:
-        """Where the keys and values of rows lie: slots (N,), positions (N,) to (N, 2, n_head)."""
-        first = (positions // self.block) * self.capacity + slots
-        first = first * (self.n_head * self.block) + positions % self.block
-        return first.view(-1, 1, 1) + self._head_offsets
+    def write(self, layer: int, places: Places, keys: Tensor, values: Tensor) -> None:
+        """Keys and values (rows, n_head, head_dim) to their places."""
+        if self._are_keys_transposed:
+            self._transposed(self._keys[layer])[places.blocks, places.slots, :, :, places.offsets] = keys
+        else:
+            self._keys[layer].view(-1, self.head_dim)[places.value_rows] = keys
+        self._values[layer].view(-1, self.head_dim)[places.value_rows] = values
 
     def block_views(self, block: int, first_slot: int, end_slot: int) -> list[tuple[Tensor, Tensor]]:
         """Per layer the transposed keys (B, head_dim, block) and the values (B, block, head_dim), without a copy.
@@ -81,7 +99,11 @@ class KeyValueStore:
         if views is None:
             if len(self._views) >= _MAX_VIEWS:
                 self._views.clear()
-            views = [_key_and_value(layer[:, block, first_slot:end_slot]) for layer in self._layers]
+            slots = slice(first_slot, end_slot)
+            views = [
+                (self._transposed(keys)[block, slots].flatten(0, 1), values[block, slots].flatten(0, 1))
+                for keys, values in zip(self._keys, self._values, strict=True)
+            ]
             self._views[key] = views
         return views
 
@@ -90,34 +112,34 @@ class KeyValueStore:
         if num_slots <= self.capacity:
             return
         capacity = min(self.num_slots, max(num_slots, 2 * self.capacity))
-        for i, old in enumerate(self._layers):
-            self._layers[i] = new = self._new_layer(capacity)
-            new[:, :, : self.capacity] = old
+        for tensors in (self._keys, self._values):
+            for i, old in enumerate(tensors):
+                tensors[i] = new = self._new_tensor(capacity)
+                new[:, : self.capacity] = old
         self.capacity = capacity
-        self._head_offsets = self._new_head_offsets()
         self._views.clear()
 
     def copy_prefix(self, source: int, target: int, num_tokens: int) -> None:
         """Copy the first `num_tokens` positions of a slot to another, rounded up to whole blocks."""
         self.reserve(target + 1)
         num_blocks = math.ceil(num_tokens / self.block)
-        for layer in self._layers:
-            layer[:, :num_blocks, target] = layer[:, :num_blocks, source]
+        for tensor in (*self._keys, *self._values):
+            tensor[:num_blocks, target] = tensor[:num_blocks, source]
 
-    def _new_head_offsets(self) -> Tensor:
-        """From a row's first place to those of all its heads' keys and values: (1, 2, n_head)."""
-        heads = torch.arange(self.n_head, device=self.device) * self.block
-        values = self.num_blocks * self.capacity * self.n_head * self.block
-        return torch.stack((heads, heads + values)).unsqueeze(0)
+    def _transposed(self, keys: Tensor) -> Tensor:
+        """A layer's keys as (num_blocks, num_slots, n_head, head_dim, block)."""
+        if self._are_keys_transposed:
+            return keys.view(self.num_blocks, -1, self.n_head, self.head_dim, self.block)
+        return keys.transpose(3, 4)
 
-    def _new_layer(self, capacity: int) -> Tensor:
-        shape = (2, self.num_blocks, capacity, self.n_head, self.block, self.head_dim)
+    def _new_tensor(self, capacity: int) -> Tensor:
+        shape = (self.num_blocks, capacity, self.n_head, self.block, self.head_dim)
         try:
             if self.device.type == "cpu":
                 return _reserved_zeros(shape, self.dtype)
             return torch.zeros(shape, dtype=self.dtype, device=self.device)
         except (OSError, RuntimeError) as error:
-            size = math.prod(shape) * self.dtype.itemsize * max(1, len(getattr(self, "_layers", ())))
+            size = 2 * self._num_layers * math.prod(shape) * self.dtype.itemsize
             raise ConfigError(
                 f"There is no memory for {capacity} slots of the KV cache ({size / 1e9:.1f} GB): lower max_num_seqs.",
                 field="max_num_seqs",
@@ -139,12 +161,6 @@ def _reserved_zeros(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         except OSError:  # a kernel without huge pages refuses the advice
             return torch.frombuffer(pages, dtype=dtype).view(shape)
     return torch.frombuffer(pages, dtype=dtype).view(shape)
-
-
-def _key_and_value(slots: Tensor) -> tuple[Tensor, Tensor]:
-    """(2, slots, n_head, block, head_dim) to views of keys, transposed, and values."""
-    matrices = slots.flatten(1, 2)
-    return matrices[0].transpose(1, 2), matrices[1]
 
 
 def _round_up(value: int, multiple: int) -> int:

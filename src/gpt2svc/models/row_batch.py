@@ -88,12 +88,12 @@ class RowBatch:
         """Queries, keys and values (rows, 3 * n_embd) to what they attend to (rows, n_embd)."""
         store = self._store
         heads = qkv.view(-1, 3, store.n_head, store.head_dim)
-        store.rows_of(layer)[self._places] = heads[: self._num_rows, 1:].to(store.dtype)
-        queries = heads[:, 0]
+        queries, keys, values = heads.to(store.dtype).unbind(1)
+        store.write(layer, self._places, keys[: self._num_rows], values[: self._num_rows])
         if self.decode_attention is not None:
             self.decode_attention.attend(layer, queries[: self._num_decode], self._out_heads[: self._num_decode])
         for first, end, attention in self._spans:
-            attention.attend(layer, queries[first:end].to(store.dtype), self._out_heads[first:end])
+            attention.attend(layer, queries[first:end], self._out_heads[first:end])
         return self._out
 
     def sampled_rows(self, x: Tensor) -> Tensor:
