@@ -5,6 +5,8 @@ VENV   ?= .venv
 HOST   ?= 127.0.0.1
 PORT   ?= 8000
 DATA   ?= ./data
+# Tests run in so many processes, each file in one of them.
+JOBS   ?= 2
 # A wheel index for torch besides PyPI, e.g. the CPU-only one that pytorch.org names: smaller by gigabytes.
 TORCH_INDEX ?=
 IMAGE  ?= gpt2svc
@@ -28,7 +30,7 @@ serve: $(VENV)/.installed ## Install what is needed and run the service with the
 	$(BIN)/gpt2svc serve --host $(HOST) --port $(PORT) --data-dir $(DATA)
 
 test: $(VENV)/.installed-dev ## Install what the tests need and run all of them
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
 
 lint: $(VENV)/.installed-dev ## Formatting, style, types (mypy strict) and the import rules between layers
 	$(BIN)/ruff format --check $(CHECKED)
