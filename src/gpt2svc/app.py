@@ -12,6 +12,7 @@ from sse_starlette.sse import AppStatus
 from starlette.middleware import Middleware
 
 from gpt2svc.api.errors import install_error_handlers
+from gpt2svc.api.key_ring import KeyRing
 from gpt2svc.api.middleware.api_key import ApiKeyMiddleware
 from gpt2svc.api.middleware.json_body import JsonBodyMiddleware
 from gpt2svc.api.middleware.metrics import MetricsMiddleware
@@ -42,6 +43,8 @@ from gpt2svc.worker.protocol import EnginePool
 
 # Without a key: probes, and pages, which hold nothing but what is in the package. Compared exactly.
 OPEN_PATHS = health.OPEN_PATHS | pages.PATHS
+# With a key that has the scope "admin"; every other path is for "chat". Compared exactly.
+ADMIN_PATHS = frozenset({metrics_route.PATH})
 
 _PACKAGES = ("gpt2svc", "torch", "transformers", "tokenizers", "fastapi", "sqlalchemy")
 
@@ -82,7 +85,7 @@ def create_app(settings: Settings, *, engines: EnginePool | None = None) -> Fast
         openapi_url=None,
         redirect_slashes=False,  # it would redirect to whatever host a request names
         lifespan=lifespan,
-        middleware=_middleware(settings, OPEN_PATHS | web.paths),
+        middleware=_middleware(settings, OPEN_PATHS | web.paths, _key_ring(settings, services.database)),
     )
     app.state.services = services
     app.state.web = web
@@ -101,7 +104,7 @@ def services_of_app(app: FastAPI) -> Services:
     return cast(Services, app.state.services)
 
 
-def _middleware(settings: Settings, open_paths: frozenset[str]) -> list[Middleware]:
+def _middleware(settings: Settings, open_paths: frozenset[str], keys: KeyRing) -> list[Middleware]:
     """Outermost first. All of it is plain ASGI: Starlette's BaseHTTPMiddleware breaks streams and context variables."""
     hosts = (settings.host, *settings.allowed_hosts) if settings.is_loopback else settings.allowed_hosts or None
     stack = [
@@ -109,11 +112,14 @@ def _middleware(settings: Settings, open_paths: frozenset[str]) -> list[Middlewa
         Middleware(SecurityHeadersMiddleware),
         Middleware(TrustedOriginMiddleware, hosts=hosts),
     ]
-    if settings.api_key is not None:
-        key = settings.api_key.get_secret_value()
-        stack.append(Middleware(ApiKeyMiddleware, api_key=key, open_paths=open_paths))
+    stack.append(Middleware(ApiKeyMiddleware, keys=keys, open_paths=open_paths, admin_paths=ADMIN_PATHS))
     stack.append(Middleware(JsonBodyMiddleware, max_bytes=settings.max_body_bytes))
     return stack
+
+
+def _key_ring(settings: Settings, database: Database) -> KeyRing:
+    configured = settings.api_key.get_secret_value() if settings.api_key is not None else None
+    return KeyRing(database, configured, allow_keyless=settings.is_loopback)
 
 
 def _services(settings: Settings, catalogue: ModelCatalogue, engines: EnginePool) -> Services:

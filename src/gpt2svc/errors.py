@@ -15,6 +15,7 @@
     │   ├── UnsafeModelError        it holds pickle weights or asks for remote code
     │   └── ModelDownloadError      the hub could not be reached or what it sent is not what was asked for
     ├── StorageError                the database can't be used
+    │   ├── StorageInUseError       another process holds it
     │   ├── SchemaTooNewError       written by a newer release
     │   ├── ForeignDatabaseError    it belongs to another program
     │   └── StorageFullError        the disk is full
@@ -56,7 +57,7 @@ class IdempotencyMismatchError(InvalidInputError):
 
 
 class NotFoundError(Gpt2svcError):
-    """Nothing of that kind has this id. `kind` is "conversation", "message", "generation" or "model"."""
+    """Nothing of that kind has this id. `kind` is "conversation", "message", "generation", "model" or "key"."""
 
     code = "not_found"
 
@@ -126,6 +127,10 @@ class ModelDownloadError(ModelError):
 
 class StorageError(Gpt2svcError):
     code = "storage_error"
+
+
+class StorageInUseError(StorageError):
+    code = "storage_in_use"
 
 
 class SchemaTooNewError(StorageError):

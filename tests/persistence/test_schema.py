@@ -24,7 +24,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "20270101_next"
-down_revision = "20261121_initial"
+down_revision = "20261121_api_keys"
 
 
 def upgrade():

@@ -7,6 +7,7 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
+from gpt2svc.api.identity import identity_of
 from gpt2svc.chat.conversations import ConversationService
 from gpt2svc.chat.edits import EditService
 from gpt2svc.chat.turns import TurnService
@@ -42,8 +43,8 @@ async def services_of(request: Request) -> Services:
 
 
 async def owner_of(request: Request) -> str:
-    """Whose conversations the request may see. One key, or none, is one owner; keys of several come here."""
-    return ""
+    """Whose conversations the request may see: the id of its stored key, "" with the configured key or none."""
+    return identity_of(request.scope).key_id
 
 
 ServicesDep = Annotated[Services, Depends(services_of)]

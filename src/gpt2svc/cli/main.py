@@ -14,6 +14,7 @@ from gpt2svc.cli.db import db_app
 from gpt2svc.cli.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_UNEXPECTED, error_line, exit_code
 from gpt2svc.cli.eval import evaluate
 from gpt2svc.cli.generate import generate
+from gpt2svc.cli.keys import keys_app
 from gpt2svc.cli.models import models_app
 from gpt2svc.cli.output import EXIT_BROKEN_PIPE, message, silence_stdout, use_printable_output, write
 from gpt2svc.cli.serve import serve
@@ -51,6 +52,7 @@ def build_app() -> typer.Typer:
     app.command("eval")(evaluate)
     app.add_typer(models_app, name="models")
     app.add_typer(db_app, name="db")
+    app.add_typer(keys_app, name="keys")
     app.add_typer(config_app, name="config")
     app.command()(version)
     return app

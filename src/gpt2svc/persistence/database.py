@@ -18,9 +18,10 @@ from gpt2svc.persistence.file_errors import file_errors
 from gpt2svc.persistence.ids import IdGenerator
 from gpt2svc.persistence.migration_scripts import MigrationScripts
 from gpt2svc.persistence.process_lock import ProcessLock
-from gpt2svc.persistence.schema import SchemaUpgrade, upgrade_schema
+from gpt2svc.persistence.schema import SchemaUpgrade, read_revision, upgrade_schema
 from gpt2svc.persistence.sqlite import Synchronous, create_readers, create_writer, storage_errors
 from gpt2svc.persistence.unit_of_work import UnitOfWork
+from gpt2svc.persistence.write_lock import WriteLock
 
 T = TypeVar("T")
 
@@ -74,6 +75,7 @@ class Database:
         self._scripts = scripts
         self._on_write = on_write
         self._process_lock = ProcessLock(path.with_suffix(".lock"))
+        self._write_lock = WriteLock(path.with_suffix(".write-lock"))
         self._writer: AsyncEngine | None = None
         self._readers: AsyncEngine | None = None
         self._write_turn = asyncio.Lock()
@@ -113,6 +115,7 @@ class Database:
         try:
             scripts = self._scripts if self._scripts is not None else MigrationScripts.bundled()
             upgrade = await uncancelled(asyncio.to_thread(upgrade_schema, self.path, scripts))
+            self._write_lock.open()
         except BaseException:
             self._process_lock.release()
             raise
@@ -121,6 +124,22 @@ class Database:
         if upgrade.backup is not None:
             _logger.info("Migrated %s to %s; the file as it was: %s", self.path, upgrade.to_revision, upgrade.backup)
         return upgrade
+
+    async def open_beside(self) -> None:
+        """Open a file that a running service holds, for a short piece of work of another process (`gpt2svc keys`).
+
+        Nothing is migrated: the service has done so. Raises StorageError when that is of another release.
+        """
+        scripts = self._scripts if self._scripts is not None else MigrationScripts.bundled()
+        revision = await asyncio.to_thread(read_revision, self.path)
+        if revision != scripts.head:
+            raise StorageError(
+                f"The service that uses {self.path.parent} is of another release of gpt2svc: its schema is {revision}, "
+                f"this one's {scripts.head}. Use the gpt2svc that it was started with."
+            )
+        self._write_lock.open()
+        self._writer = create_writer(self.path, self._synchronous, is_checkpointing=False)
+        self._readers = create_readers(self.path, self._num_readers)
 
     async def close(self) -> None:
         """Wait for the write in progress, close every connection and release the lock. May be called twice."""
@@ -176,7 +195,7 @@ class Database:
         if self._writer is None:
             raise self._closed_error()
         with storage_errors(self.path):
-            async with self._writer.begin() as connection:
+            async with self._write_lock.held(), self._writer.begin() as connection:
                 return await work(self._unit_of_work(connection))
 
     def _end_turn(self, transaction: asyncio.Future[T]) -> None:
@@ -194,9 +213,18 @@ class Database:
             try:
                 await self._end_reads()
                 await readers.dispose()
-                await writer.dispose()  # the last connection to go checkpoints the WAL and removes it
+                await self._dispose(writer)
             finally:
+                self._write_lock.close()
                 self._process_lock.release()
+
+    async def _dispose(self, writer: AsyncEngine) -> None:
+        """The last connection to go checkpoints the WAL and removes it."""
+        try:
+            async with self._write_lock.held():
+                await writer.dispose()
+        except StorageError:
+            await writer.dispose()  # a stopped process keeps the lock, and can't keep this one from ending
 
     async def _end_reads(self) -> None:
         """Wait for the reads in progress; one that doesn't end loses its connection, so that the process can end."""

@@ -13,9 +13,14 @@ from typing import Final, Literal
 
 from gpt2svc.errors import NotFoundError
 
-IdKind = Literal["conversation", "message", "generation"]
+IdKind = Literal["conversation", "message", "generation", "key"]
 
-PREFIXES: Final[Mapping[IdKind, str]] = {"conversation": "conv_", "message": "msg_", "generation": "gen_"}
+PREFIXES: Final[Mapping[IdKind, str]] = {
+    "conversation": "conv_",
+    "message": "msg_",
+    "generation": "gen_",
+    "key": "key_",
+}
 MAX_ID_LENGTH: Final = 31  # of the longest prefix and 26 characters
 
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -44,6 +49,9 @@ class IdGenerator:
 
     def new_generation_id(self) -> str:
         return self._new("generation")
+
+    def new_key_id(self) -> str:
+        return self._new("key")
 
     def _new(self, kind: IdKind) -> str:
         with self._lock:

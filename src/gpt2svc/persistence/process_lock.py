@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from gpt2svc.errors import StorageError
+from gpt2svc.errors import StorageError, StorageInUseError
 from gpt2svc.persistence.file_errors import file_errors
 
 _POLL_INTERVAL_S: Final = 0.05
@@ -25,7 +25,7 @@ class ProcessLock:
         self._descriptor: int | None = None
 
     async def acquire(self, timeout_s: float) -> None:
-        """Raises StorageError when another holder (whose pid it names) keeps it for `timeout_s` seconds."""
+        """Raises StorageInUseError when another holder (whose pid it names) keeps it for `timeout_s` seconds."""
         with file_errors("use the lock file", self.path):
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
@@ -61,7 +61,7 @@ def _is_locked_now(descriptor: int, path: Path) -> bool:
     return True
 
 
-def _in_use(path: Path, descriptor: int) -> StorageError:
+def _in_use(path: Path, descriptor: int) -> StorageInUseError:
     pid = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
     holder = f"another gpt2svc process (pid {pid})" if pid.isdigit() else "another gpt2svc process"
-    return StorageError(f"{path.parent} is in use by {holder}: stop it first, or choose another data folder.")
+    return StorageInUseError(f"{path.parent} is in use by {holder}: stop it first, or choose another data folder.")

@@ -8,9 +8,12 @@ from typing import Any, Generic, Literal, TypeVar
 Role = Literal["user", "assistant", "system"]
 Status = Literal["queued", "generating", "completed", "cancelled", "interrupted", "failed"]
 
+Scope = Literal["chat", "admin"]  # what an API key is for: talking to models; looking after the service
+
 T = TypeVar("T")
 
 ACTIVE_STATUSES: frozenset[Status] = frozenset({"queued", "generating"})
+SCOPES: tuple[Scope, ...] = ("chat", "admin")
 TERMINAL_STATUSES: frozenset[Status] = frozenset({"completed", "cancelled", "interrupted", "failed"})
 
 
@@ -100,6 +103,18 @@ class GenerationResult:
     error_code: str | None = None
     error: str | None = None
     new_tokens: tuple[TokenRecord, ...] = field(default=())  # events that were not flushed yet
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKeyRecord:
+    """Who may use the service. Its id is the `owner` of what it creates."""
+
+    id: str  # "key_…"
+    name: str  # for people
+    scopes: tuple[Scope, ...]
+    secret_hash: str  # SHA-256 in hex
+    created_at: datetime
+    revoked_at: datetime | None  # None: it is in force
 
 
 @dataclass(frozen=True, slots=True)

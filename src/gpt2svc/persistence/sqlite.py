@@ -55,8 +55,9 @@ def storage_errors(path: Path) -> Iterator[None]:
         raise
 
 
-def create_writer(path: Path, synchronous: Synchronous) -> AsyncEngine:
-    """One connection, whose transactions take the write lock when they begin.
+def create_writer(path: Path, synchronous: Synchronous, *, is_checkpointing: bool = True) -> AsyncEngine:
+    """One connection, whose transactions take the write lock when they begin. `is_checkpointing` False leaves it to
+    another process to move the log's pages into the file.
 
     NOTE: a transaction that reads first and asks for the lock later fails at once when another one wrote in between.
     """
@@ -66,6 +67,8 @@ def create_writer(path: Path, synchronous: Synchronous) -> AsyncEngine:
         "foreign_keys = ON",
         f"journal_size_limit = {_MAX_KEPT_WAL_BYTES}",
     ]
+    if not is_checkpointing:
+        pragmas.append("wal_autocheckpoint = 0")
     return _create_async_engine(path, pragmas, begin="BEGIN IMMEDIATE", pool_size=1)
 
 

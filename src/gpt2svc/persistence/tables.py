@@ -178,6 +178,18 @@ class TokenChunkRow(Base):
     events: Mapped[str]  # see token_chunk.py
 
 
+class ApiKeyRow(Base):
+    __tablename__ = "api_keys"
+
+    id: Mapped[str] = mapped_column(String(MAX_ID_LENGTH), primary_key=True)
+    name: Mapped[str]
+    scopes: Mapped[list[str]]
+    secret_hash: Mapped[str] = mapped_column(String(64), unique=True)  # SHA-256 in hex; the secret is kept nowhere
+    change: Mapped[int] = mapped_column(unique=True)  # counts up over all keys: how a service hears of changes
+    created_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+
+
 class IdempotencyKeyRow(Base):
     __tablename__ = "idempotency_keys"
 

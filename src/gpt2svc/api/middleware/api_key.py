@@ -1,47 +1,64 @@
-"""Deny by default: with a key set, every path but a few named ones needs it."""
-
-import hmac
-from hashlib import sha256
+"""Deny by default: once there is a key, every path but a few named ones needs one."""
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gpt2svc.api.errors import ApiError
+from gpt2svc.api.errors import ApiError, from_domain
+from gpt2svc.api.identity import Identity
+from gpt2svc.api.key_ring import KeyRing
+from gpt2svc.errors import StorageError
+
+# Any key may ask how the service is.
+_ANY_SCOPE_PATHS = frozenset({"/api/health", "/api/models"})
 
 
 class ApiKeyMiddleware:
-    """Takes the key as `Authorization: Bearer …` or `X-API-Key: …`.
+    """Takes the key as `Authorization: Bearer …` or `X-API-Key: …`, and notes whose it is.
 
-    `open_paths` are compared exactly, and with `scope["path"]`, which is what the router goes by: prefixes, and URLs
-    put together from headers, have let requests slip by in other services.
+    `open_paths` need none, `admin_paths` one with the scope "admin", all others one with the scope "chat". They are
+    compared exactly, and with `scope["path"]`, which is what the router goes by: prefixes, and URLs put together from
+    headers, have let requests slip by in other services.
     """
 
-    def __init__(self, app: ASGIApp, *, api_key: str, open_paths: frozenset[str]) -> None:
+    def __init__(
+        self, app: ASGIApp, *, keys: KeyRing, open_paths: frozenset[str], admin_paths: frozenset[str] = frozenset()
+    ) -> None:
         self._app = app
-        self._digest = _digest(api_key)
+        self._keys = keys
         self._open_paths = open_paths
+        self._admin_paths = admin_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan" or scope["path"] in self._open_paths or self._is_allowed(Headers(scope=scope)):
+        if scope["type"] == "lifespan" or scope["path"] in self._open_paths:
             await self._app(scope, receive, send)
             return
-        if scope["type"] == "websocket":
+        found = await self._check(scope["path"], Headers(scope=scope))
+        if isinstance(found, Identity):
+            scope.setdefault("state", {})["identity"] = found
+            await self._app(scope, receive, send)
+        elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008})
-            return
-        refusal = ApiError(
-            401,
-            "This service needs an API key: send it as `Authorization: Bearer <key>` or `X-API-Key: <key>`.",
-            "invalid_api_key",
-            headers={"WWW-Authenticate": "Bearer"},
-        )
-        await refusal.response()(scope, receive, send)
+        else:
+            await found.response()(scope, receive, send)
 
-    def _is_allowed(self, headers: Headers) -> bool:
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        given = token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
-        # Digests have one length, so that the time of the comparison says nothing about the key.
-        return hmac.compare_digest(_digest(given), self._digest)
+    async def _check(self, path: str, headers: Headers) -> Identity | ApiError:
+        try:
+            identity = await self._keys.identify(_given_key(headers))
+        except StorageError as error:
+            return from_domain(error)  # a key that can't be looked up may have been revoked
+        if identity is None:
+            return ApiError(
+                401,
+                "This service needs an API key: send it as `Authorization: Bearer <key>` or `X-API-Key: <key>`.",
+                "invalid_api_key",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+        needed = "admin" if path in self._admin_paths else "chat"
+        if needed not in identity.scopes and path not in _ANY_SCOPE_PATHS:
+            return ApiError(403, f"This API key does not have the scope {needed!r}.", "insufficient_scope")
+        return identity
 
 
-def _digest(text: str) -> bytes:
-    return sha256(text.encode("utf-8", "surrogatepass")).digest()
+def _given_key(headers: Headers) -> str:
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
