@@ -2,8 +2,10 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
+import openai
 import pytest
 from fastapi import FastAPI
 
@@ -77,6 +79,19 @@ async def live(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     """Through a real server: for streams, and for clients who leave."""
     async with running(app) as url, httpx.AsyncClient(base_url=url, timeout=20) as client:
         yield client
+
+
+@pytest.fixture
+async def sdk(app: FastAPI) -> AsyncIterator[openai.AsyncOpenAI]:
+    """OpenAI's own client, without its retries."""
+    async with running(app) as url, sdk_of(url) as client:
+        yield client
+
+
+def sdk_of(url: str, **options: Any) -> openai.AsyncOpenAI:
+    return openai.AsyncOpenAI(
+        **{"base_url": f"{url}/v1", "api_key": "none", "max_retries": 0, "timeout": 20, **options}
+    )
 
 
 def client_of(app: FastAPI) -> httpx.AsyncClient:

@@ -1,10 +1,9 @@
 """/v1/chat/completions through OpenAI's own client, against a real server."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import httpx
 import openai
-import pytest
 from fastapi import FastAPI
 
 from gpt2svc.api.schemas.openai_chat import ChatCompletionChunk, ChatCompletionOut
@@ -13,15 +12,6 @@ from tests.fakes.running_app import running
 from tests.fakes.tokenizer import TINY_EOS_ID
 
 HI = [{"role": "user", "content": "Hi"}]
-
-
-@pytest.fixture
-async def sdk(app: FastAPI) -> AsyncIterator[openai.AsyncOpenAI]:
-    async with (
-        running(app) as url,
-        openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, timeout=20) as client,
-    ):
-        yield client
 
 
 async def test_whole_reply_has_text_usage_fingerprint_and_seed(sdk: openai.AsyncOpenAI) -> None:
@@ -153,7 +143,10 @@ async def test_conversation_is_rendered_with_the_system_message_first(
         {"role": "developer", "content": " Last. "},
         {"role": "user", "content": "<|endoftext|>"},
     ]
-    expected = " User: is kind.\nBe brief.\nLast.\nUser: One two\nAssistant: Three\n User: four\nUser: <|endoftext|>\nAssistant:"
+    expected = (
+        " User: is kind.\nBe brief.\nLast.\n"
+        "User: One two\nAssistant: Three\n User: four\nUser: <|endoftext|>\nAssistant:"
+    )
     await live.post("/v1/chat/completions", json={"messages": messages, "max_tokens": 5})
     prompt = engine.requests[-1].prompt_token_ids
     assert engine.decode(prompt) == expected

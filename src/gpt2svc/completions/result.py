@@ -64,7 +64,7 @@ class CompletionResult:
         self.sequences[piece.index].add(piece)
 
     def best(self, num_choices: int) -> Sequence[SequenceResult]:
-        """For each prompt its `num_choices` likeliest texts (by mean log-probability a token), likeliest first."""
+        """For each prompt its `num_choices` likeliest texts, by mean log-probability a token, where there are more."""
         chosen: list[SequenceResult] = []
         for prompt_index in dict.fromkeys(sequence.prompt_index for sequence in self.sequences):
             own = [sequence for sequence in self.sequences if sequence.prompt_index == prompt_index]

@@ -50,7 +50,6 @@ class SequencePlan:
     stop: tuple[str, ...]
     turn_labels: tuple[str, ...]
     is_verbatim: bool
-    is_prompt_only: bool = False  # nothing is generated
 
     @property
     def seed(self) -> int:
@@ -69,17 +68,19 @@ class SequenceRun:
         self._num_sampled = 0
         self._num_cached = 0
         self._sum_logprob = 0.0
+        self._prompt_logprobs: list[TokenLogprobs | None] | None = None if plan.request.scoring is None else [None]
 
     async def pieces(self) -> AsyncIterator[Piece]:
         """Raises EngineError, WorkerCrashedError and UnavailableError where the engine gives up."""
-        if self.plan.is_prompt_only:
+        if self.plan.request.scoring is None and self.plan.request.params.max_new_tokens == 0:
             yield Piece(self.plan.index, finish_reason="length")
             return
         outputs = cast(AsyncGenerator[TokenOutput, None], self._engine.submit(self.plan.request))
         async with aclosing(outputs):
             async for output in outputs:
                 piece = self._take(output)
-                yield piece
+                if self._prompt_logprobs is None:  # else more of the prompt's scores are to come
+                    yield piece
                 if piece.finish_reason is not None:
                     return
         raise WorkerCrashedError("The model's process ended the text without saying why.")
@@ -116,4 +117,18 @@ class SequenceRun:
             num_sampled=self._num_sampled,
             num_cached=self._num_cached,
             sum_logprob=self._sum_logprob,
+            prompt_logprobs=self._take_prompt_logprobs(output, is_last=finish_reason is not None),
         )
+
+    def _take_prompt_logprobs(self, output: TokenOutput, *, is_last: bool) -> PromptLogprobs | None:
+        """All of them, once, when the last has come."""
+        scores = self._prompt_logprobs
+        if scores is None:
+            return None
+        scores += output.prompt_logprobs or ()
+        if len(scores) < len(self.plan.request.prompt_token_ids):
+            if is_last or output.token_ids:
+                raise EngineError("The engine did not score the whole prompt.")
+            return None
+        self._prompt_logprobs = None
+        return tuple(scores)

@@ -10,7 +10,7 @@ from gpt2svc.completions.completion import Completion, CompletionFacts
 from gpt2svc.completions.prompts import EncodedPrompt, PromptInput
 from gpt2svc.completions.seeds import seeds_of
 from gpt2svc.completions.sequence import SequencePlan, SequenceRun
-from gpt2svc.engine.types import EngineRequest
+from gpt2svc.engine.types import EngineRequest, Scoring
 from gpt2svc.errors import ContextWindowError, InvalidInputError, UnavailableError
 from gpt2svc.generation.admission import Admission, Permit
 from gpt2svc.generation.settings import SamplingSettings
@@ -28,7 +28,8 @@ class CompletionRequest:
 
     Without `is_length_asked`, `settings.max_new_tokens` is a wish: a prompt that leaves less room gets less. A chat's
     reply (`turn_labels`) ends before the next turn and loses the white space around it; other text is verbatim.
-    With `is_prompt_only` nothing is generated.
+    With `is_prompt_only` nothing is generated. `num_prompt_logprobs`: the prompt's own tokens are scored too, each with
+    so many of the likeliest at its place.
     """
 
     prompts: tuple[PromptInput, ...]
@@ -39,6 +40,7 @@ class CompletionRequest:
     is_length_asked: bool = True
     turn_labels: tuple[str, ...] = ()
     is_prompt_only: bool = False
+    num_prompt_logprobs: int | None = None
 
 
 class CompletionService:
@@ -171,12 +173,15 @@ def _plans(
 ) -> tuple[SequencePlan, ...]:
     settings = request.settings
     stop_token_ids = (tokenizer.eos_token_id,) if tokenizer.eos_token_id is not None else ()
+    num_top = request.num_prompt_logprobs
+    scoring = Scoring(num_top=num_top) if num_top is not None else None
     name = f"cmpl-{secrets.token_hex(12)}"
     plans = []
     for index, seed in enumerate(seeds_of(settings.seed, len(prompts), request.num_choices)):
         prompt = prompts[index // request.num_choices]
         num_new = min(settings.max_new_tokens, max(1, n_positions - len(prompt.token_ids)))
         fitting = replace(settings, max_new_tokens=num_new, min_new_tokens=min(settings.min_new_tokens, num_new))
+        params = fitting.to_params(seed=seed, stop_token_ids=stop_token_ids)
         plans.append(
             SequencePlan(
                 index=index,
@@ -184,13 +189,13 @@ def _plans(
                 request=EngineRequest(
                     request_id=f"{name}-{index}",
                     prompt_token_ids=prompt.token_ids,
-                    params=fitting.to_params(seed=seed, stop_token_ids=stop_token_ids),
+                    params=replace(params, max_new_tokens=0, min_new_tokens=0) if request.is_prompt_only else params,
                     owner=request.owner,
+                    scoring=scoring,
                 ),
                 stop=settings.stop,
                 turn_labels=request.turn_labels,
                 is_verbatim=not request.turn_labels,
-                is_prompt_only=request.is_prompt_only,
             )
         )
     return tuple(plans)

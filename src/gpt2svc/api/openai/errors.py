@@ -61,7 +61,7 @@ def of_validation(errors: Sequence[Mapping[str, Any]]) -> ApiError:
     """The most telling of pydantic's findings: a parameter that is not supported, else the first."""
     for error in errors:
         name = str(error["loc"][1]) if len(error["loc"]) > 1 else ""
-        if name in PASSING and error["type"] not in ("string_too_long", "string_type"):
+        if name in PASSING and error["type"] not in ("string_too_long", "string_type", "extra_forbidden"):
             message = f"{name} is not supported with this value: these models only continue text."
             return ApiError(400, message, "unsupported_value", param=name)
         if len(error["loc"]) == 2 and error["type"] == "extra_forbidden":

@@ -23,7 +23,7 @@ def truth_table(schema: type[BaseModel], settings: SamplingSettings, **defaults:
             default=known.get(name),
             note=field.get("description", ""),
         )
-    for name in sorted(UNSUPPORTED - table.keys()):
+    for name in sorted((UNSUPPORTED | PASSING) - table.keys()):
         table[name] = ParameterOut(
             support="unsupported", minimum=None, maximum=None, default=None, note="Refused with 400 unless null."
         )

@@ -30,8 +30,8 @@ _EXAMPLES = {
         value={"prompt": ["The sea", "The sky"], "n": 2, "stream": True, "seed": 7},
     ),
     "score": Example(
-        summary="The prompt and what follows, with log-probabilities of what follows",
-        value={"prompt": "The sky is blue", "logprobs": 1, "max_tokens": 4},
+        summary="Only read the prompt, and send its log-probabilities",
+        value={"prompt": "The sky is blue", "echo": True, "logprobs": 1, "max_tokens": 0},
     ),
 }
 
@@ -71,6 +71,7 @@ async def create_completion(
         num_choices=num_sequences,
         is_length_asked=tokens_asked is not None,
         is_prompt_only=is_prompt_only,
+        num_prompt_logprobs=body.logprobs if body.echo else None,
     )
 
     def answer_of(completion: Completion) -> CompletionAnswer:

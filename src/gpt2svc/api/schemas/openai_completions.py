@@ -60,7 +60,8 @@ class CompletionCreate(OpenAiSampling, LabelFields):
     echo: Annotated[bool, Strict()] | None = Field(None, description="Send the prompt too, before its completion.")
     logprobs: Annotated[int, Strict(), Field(ge=0, le=MAX_LEGACY_LOGPROBS), AS_INT] | None = Field(
         None,
-        description="Send each token's log-probability, and so many of the likeliest tokens with it.",
+        description="Send each token's log-probability, and so many of the likeliest tokens with it; with `echo` the "
+        "prompt's tokens too.",
     )
     best_of: Annotated[int, Strict(), Field(ge=1, le=MAX_BEST_OF), AS_INT] | None = Field(
         None,
@@ -76,8 +77,6 @@ class CompletionCreate(OpenAiSampling, LabelFields):
             raise InvalidInputError(
                 f"best_of ({self.best_of}) must be at least n ({self.num_choices}).", field="best_of"
             )
-        if self.echo and self.logprobs is not None:
-            raise InvalidInputError("logprobs can't be combined with echo.", field="logprobs")
         if self.stream and self.num_sequences > self.num_choices:
             raise InvalidInputError(
                 "best_of can't be streamed: which texts are best is known at the end.", field="best_of"
