@@ -25,6 +25,7 @@ function addressed() {
   return /^#(conv_\w+)$/.exec(location.hash)?.[1] ?? null;
 }
 
+void app.chat.open(addressed() ?? app.storage.get("open"));
 effect(() => {
   document.documentElement.lang = app.language.code();
   const title = app.chat.conversation()?.title;
@@ -54,7 +55,6 @@ document.addEventListener("visibilitychange", () => {
 });
 listenForShortcuts(app, media);
 
-void app.chat.open(addressed() ?? app.storage.get("open"));
 document.body.replaceChildren(h("g2-app", { ".app": app, ".media": media }));
 void app.connection.run(app.engine);
 if (!media.isTouch.peek()) document.getElementById("say")?.focus();

@@ -51,7 +51,7 @@ define("g2-composer", ({ app, media }) => {
 
   return h(
     "form",
-    { class: "composer", onsubmit: (/** @type {Event} */ event) => (event.preventDefault(), send()) },
+    { class: "composer", onsubmit: (/** @type {Event} */ event) => (event.preventDefault(), void send()) },
     h(
       "div",
       { class: "say" },
@@ -105,7 +105,8 @@ define("g2-composer", ({ app, media }) => {
     storage.set(name(), value === "" ? null : value);
   }
 
-  function send() {
+  async function send() {
+    if (chat.state.peek() === "loading") await chat.loading; // where it goes is known only then
     const content = draft.peek();
     if (content.trim() === "" || chat.reply.peek() !== null || chat.outbox.item.peek() !== null) return;
     // From here on the outbox keeps it.
@@ -127,7 +128,7 @@ define("g2-composer", ({ app, media }) => {
     if (event.isComposing || event.keyCode === 229) return;
     if (event.key === "Enter" && !event.shiftKey && !event.altKey && !event.ctrlKey && !event.metaKey && !media.isTouch.peek()) {
       event.preventDefault();
-      send();
+      void send();
     } else if (event.key === "ArrowUp" && area.value === "" && chat.reply.peek() === null) {
       const last = chat.path.peek().findLast((/** @type {any} */ each) => each.message.role === "user")?.message;
       if (!last || (last.parent_id === null && !app.connection.capabilities.peek()?.regenerate)) return;

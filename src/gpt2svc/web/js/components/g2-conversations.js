@@ -1,23 +1,28 @@
 // @ts-check
-import { define, h } from "../kernel/dom.js";
+import { define, h, list } from "../kernel/dom.js";
 import { computed, signal } from "../kernel/signal.js";
 import { icon, iconButton } from "./icons.js";
+import { preferences } from "./preferences.js";
 
 define("g2-conversations", ({ app, media }) => {
   const { conversations, chat, language, view, notices } = app;
   const text = (/** @type {string} */ key, /** @type {any} */ values) => language.text(key, values);
   const renaming = signal(/** @type {string | null} */ (null));
   const titleOf = (/** @type {any} */ each) => each.title ?? text("untitled");
-  const groups = computed(() => {
-    /** @type {{day: string, ids: string[]}[]} */ const days = [];
-    for (const each of conversations.shown()) {
-      const day = language.day(each.updated_at);
-      if (days.at(-1)?.day === day) days.at(-1)?.ids.push(each.id);
-      else days.push({ day, ids: [each.id] });
+  /** Days and, below each, its conversations: one flat list, so that a row is kept whatever changes around it. */
+  const entries = computed(() => {
+    /** @type {{day: string, id: string | null}[]} */ const all = [];
+    for (const { id, updated_at } of conversations.shown()) {
+      const day = language.day(updated_at);
+      if (all.at(-1)?.day !== day) all.push({ day, id: null });
+      all.push({ day, id });
     }
-    return days;
+    return all;
   });
   const byId = computed(() => new Map(conversations.shown().map((/** @type {any} */ each) => [each.id, each])));
+
+  const rows = h("div", { class: "rows" });
+  list(entries, ({ day, id }) => id ?? day, ({ day, id }) => (id === null ? h("h2", { class: "day" }, day) : row(id)))(rows);
 
   return [
     h(
@@ -45,11 +50,12 @@ define("g2-conversations", ({ app, media }) => {
       "div",
       { class: "groups", onkeydown: onKey },
       note,
-      h("div", { class: "rows" }, rows()),
+      rows,
       () =>
         conversations.nextCursor() &&
         h("button", { type: "button", class: "link more", onclick: () => conversations.load(true) }, () => text("list.more")),
     ),
+    h("div", { class: "prefs in-list" }, preferences(app)),
     h("footer", { class: "list-foot" }, h("a", { href: "docs", target: "_blank", rel: "noopener" }, () => text("list.docs")), () => {
       const version = app.connection.health()?.versions.gpt2svc;
       return version ? h("span", { class: "muted" }, `v${version}`) : null;
@@ -64,15 +70,11 @@ define("g2-conversations", ({ app, media }) => {
     return h("p", { class: "muted note" }, () => text(conversations.search() === "" ? "list.empty" : "list.nothing"));
   }
 
-  function rows() {
-    return () => groups().map(({ day, ids }) => h("section", null, h("h2", { class: "day" }, day), h("ul", null, ids.map(row))));
-  }
-
   /** @param {string} id */
   function row(id) {
     const conversation = () => byId().get(id) ?? { title: "" };
     return h(
-      "li",
+      "div",
       { class: () => `row ${chat.id() === id ? "is-current" : ""}`, "data-id": id },
       () => (renaming() === id ? renameField(id) : h("button", { type: "button", class: "row-title", title: () => titleOf(conversation()), "aria-current": () => (chat.id() === id ? "true" : null), onclick: () => go(id) }, () => titleOf(conversation()))),
       h(
@@ -109,8 +111,9 @@ define("g2-conversations", ({ app, media }) => {
       onkeydown: (/** @type {KeyboardEvent} */ event) => {
         event.stopPropagation();
         if (event.isComposing) return;
-        if (event.key === "Enter") end(true);
-        if (event.key === "Escape") end(false);
+        if (event.key !== "Enter" && event.key !== "Escape") return;
+        event.preventDefault(); // else the row, which has the focus by then, would be pressed
+        end(event.key === "Enter");
       },
     });
     queueMicrotask(() => field.select());

@@ -86,10 +86,18 @@ define("g2-message", ({ app, messageId, shown, author }) => {
         () => (!isUser && isFree() && can().resume && isLast() && each.content !== "" ? iconButton("forward", () => text("continue"), () => chat.outbox.again(each, "continue")) : null),
         () => (!isUser && each.generation_id ? iconButton("info", () => text("details.title"), () => view.showDetails(each)) : null),
       ),
-      !isUser && rate ? h("span", { class: "muted small" }, () => text("rate", { rate: language.number(rate, 1) })) : null,
-      !isUser && each.usage ? h("span", { class: "muted small" }, () => text("tokens", { count: each.usage.completion_tokens })) : null,
-      !isUser && each.finish_reason === "length" ? h("span", { class: "muted small" }, () => text("finish.length")) : null,
+      isUser ? null : h("span", { class: "muted small" }, () => facts(each, rate)),
     );
+  }
+
+  /** @param {any} each @param {number | undefined} rate */
+  function facts(each, rate) {
+    const all = [
+      each.usage && text("tokens", { count: each.usage.completion_tokens }),
+      rate && text("rate", { rate: language.number(rate, 1) }),
+      each.finish_reason === "length" && text("finish.length"),
+    ];
+    return all.filter(Boolean).join(" · ");
   }
 
   /** A first message can be put otherwise only where the service lets a conversation begin twice. @param {any} each */

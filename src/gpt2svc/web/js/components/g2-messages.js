@@ -30,7 +30,7 @@ define("g2-messages", (element) => {
     messages,
     () => outboxItem(app),
   ]);
-  const stick = new StickToBottom(element, log);
+  const stick = new StickToBottom(element, log, () => !isEmpty.peek());
   element.tabIndex = 0;
   // What somebody has just sent, or opened, is looked at from its end.
   effect(() => {

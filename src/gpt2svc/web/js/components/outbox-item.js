@@ -26,7 +26,7 @@ export function outboxItem(app) {
       item.state === "sending" ? h("span", { class: "dots", "aria-hidden": "true" }, h("i"), h("i"), h("i")) : icon("warning"),
       h("span", null, explain),
       item.state !== "sending" && !isWaiting && button(item.state === "kept" ? "send" : "retry", () => outbox.retry()),
-      isWaiting && item.state !== "locked" && button("retry", () => app.connection.check()),
+      isWaiting && item.state !== "locked" && button("retry", () => outbox.hurry()),
       item.state !== "sending" && button(item.content ? "outbox.back" : "cancel", () => outbox.withdraw()),
     ),
   );

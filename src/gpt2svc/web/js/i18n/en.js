@@ -98,7 +98,7 @@ export const en = {
   stop: "Stop",
   "stop.hint": "Stop (Esc): what is written stays",
   gauge: { one: "About {count} of {all} tokens in the model's window, {reply} of them for the reply", other: "About {count} of {all} tokens in the model's window, {reply} of them for the reply" },
-  "gauge.short": "{used} / {all} tokens",
+  "gauge.short": "{used} / {all}",
   "gauge.dropped": { one: "{count} older message is no longer read", other: "{count} older messages are no longer read" },
 
   "phase.queued": { zero: "Next in line…", one: "Waiting: {count} reply is ahead", other: "Waiting: {count} replies are ahead" },

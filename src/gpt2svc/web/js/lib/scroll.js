@@ -11,9 +11,12 @@ export class StickToBottom {
   #lastTop = 0;
   #observer = new ResizeObserver(() => this.#follow());
 
-  /** @param {HTMLElement} view scrolls @param {HTMLElement} content grows in it */
-  constructor(view, content) {
+  /** @type {() => boolean} */ #hasText;
+
+  /** @param {HTMLElement} view scrolls @param {HTMLElement} content grows in it @param {() => boolean} hasText */
+  constructor(view, content, hasText) {
     this.#view = view;
+    this.#hasText = hasText;
     this.#observer.observe(content);
     this.#observer.observe(view);
     view.addEventListener("scroll", () => this.#onScroll(), { passive: true });
@@ -30,7 +33,7 @@ export class StickToBottom {
 
   #follow() {
     if (!this.isPinned.peek()) return;
-    this.#view.scrollTop = this.#view.scrollHeight;
+    this.#view.scrollTop = this.#hasText() ? this.#view.scrollHeight : 0;
     this.#lastTop = this.#view.scrollTop;
   }
 

@@ -30,6 +30,7 @@ export class Chat {
   dropped = signal(/** @type {ReadonlySet<string>} */ (new Set()));
   path = computed(() => shownPath(this.messages(), this.chosen()));
   /** Tokens a second, of replies made while the page was open. @type {Map<string, number>} */ rates = new Map();
+  /** @type {Promise<void>} */ loading = Promise.resolve();
   /** @type {Viewer | null} */ #viewer = null;
   #opened = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #settingsTimer;
@@ -64,7 +65,8 @@ export class Chat {
     });
     this.app.storage.set("open", id);
     this.outbox.restore();
-    if (id !== null) await this.load(opened);
+    this.loading = id === null ? Promise.resolve() : this.load(opened);
+    await this.loading;
   }
 
   /** Again from the service, keeping what is shown until it is there. */
@@ -77,6 +79,9 @@ export class Chat {
         this.app.repository.messages(id),
       ]);
       if (opened !== this.#opened) return;
+      const live = this.reply.peek();
+      // A reply was accepted while this was on its way: what has come is older than what is shown.
+      if (live !== null && !messages.some((message) => message.id === live.messageId)) return this.load(opened);
       batch(() => {
         this.conversation.set(conversation);
         this.app.sampling.load(conversation.settings);
@@ -185,6 +190,7 @@ export class Chat {
       this.choose(answer, answer.id);
       this.reply.set(reply);
     });
+    void this.#refresh();
   }
 
   /** One that was begun before, here or elsewhere. @param {Message} message */

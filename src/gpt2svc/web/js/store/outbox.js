@@ -2,6 +2,7 @@
 /** What the user has asked for and the service has not accepted yet. It survives a reload, and is never sent twice. */
 
 import { signal } from "../kernel/signal.js";
+import { backoffMs, Wakeup } from "../lib/backoff.js";
 import { randomId } from "../lib/ids.js";
 import { ApiError, NetworkError } from "../engine/http.js";
 
@@ -15,6 +16,7 @@ export class Outbox {
   /** Text that comes back to where it was typed. */
   returned = signal(/** @type {{text: string} | null} */ (null));
   #round = 0;
+  #turn = new Wakeup();
 
   /** @param {import("./chat.js").Chat} chat @param {import("./app.js").Stores} app */
   constructor(chat, app) {
@@ -43,6 +45,12 @@ export class Outbox {
   retry() {
     const item = this.item.peek();
     if (item !== null) return this.#try(item.request);
+  }
+
+  /** Don't wait any longer. */
+  hurry() {
+    this.#turn.wake();
+    this.app.connection.check();
   }
 
   /** Not sent: the text goes back. */
@@ -111,7 +119,7 @@ export class Outbox {
         if (wait === null) return this.#refuse(request, error);
         retries += 1;
         this.#put({ request, content, state: wait.state, problem: error, retryAt: Date.now() + wait.ms });
-        await this.app.connection.wakeup.sleep(wait.ms);
+        await (wait.state === "busy" ? this.#turn : this.app.connection.wakeup).sleep(wait.ms);
       }
     }
   }
@@ -120,7 +128,7 @@ export class Outbox {
   #wait(error, retries) {
     if (error instanceof NetworkError) {
       this.app.connection.check();
-      return { state: /** @type {State} */ ("offline"), ms: 60_000 }; // the connection's return ends it sooner
+      return { state: /** @type {State} */ ("offline"), ms: backoffMs(retries, 500, 15_000) };
     }
     if (error instanceof ApiError && error.status === 401) return { state: /** @type {State} */ ("locked"), ms: 600_000 };
     if (!(error instanceof ApiError) || error.retryAfter === null) return null;

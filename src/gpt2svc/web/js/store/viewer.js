@@ -51,16 +51,17 @@ export class Viewer {
   async run(begin, onEvent) {
     let start = begin;
     for (let attempt = 0, empty = 0; !this.#leaving.signal.aborted; attempt += 1) {
+      const before = this.reply.seq;
       try {
         const { isOver, count } = await this.#view(start, onEvent);
         if (isOver) return "ended";
         empty = count === 0 ? empty + 1 : 0;
-        if (count > 0) attempt = 0;
         if (empty >= MOST_EMPTY) return "seen";
       } catch (error) {
         if (this.#leaving.signal.aborted) return "left";
         this.#require(error);
       }
+      if (this.reply.seq > before) attempt = 0; // it was worth it
       start = null;
       this.reply.phase.set("resuming");
       await this.wakeup.sleep(backoffMs(attempt, 250, 8000), this.#leaving.signal);
