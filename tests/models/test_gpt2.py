@@ -1,4 +1,5 @@
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,15 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "tanh, odd widths": {"activation_function": "tanh", "n_embd": 60, "n_head": 3, "vocab_size": 97},
     "one head, several key blocks": {"n_head": 1, "n_positions": 300, "layer_norm_epsilon": 1e-3},
 }
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Matrices this small gain nothing from threads, and lose much where other work keeps the cores busy."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def _load(tmp_path: Path, dtype: torch.dtype = torch.float32, seed: int = 1, **config: Any) -> tuple[GPT2, Any]:
