@@ -19,7 +19,7 @@ from gpt2svc.api.middleware.metrics import MetricsMiddleware
 from gpt2svc.api.middleware.request_id import RequestIdMiddleware
 from gpt2svc.api.middleware.security_headers import SecurityHeadersMiddleware
 from gpt2svc.api.middleware.trusted_origin import TrustedOriginMiddleware
-from gpt2svc.api.routes import branches, conversations, generations, health, messages, pages
+from gpt2svc.api.routes import branches, conversations, generations, health, messages, pages, scoring
 from gpt2svc.api.routes import metrics as metrics_route
 from gpt2svc.api.routes import openai_chat, openai_completions, openai_models, tokenizer
 from gpt2svc.api.services import Services
@@ -27,6 +27,7 @@ from gpt2svc.api.state_collector import StateCollector
 from gpt2svc.chat.conversations import ConversationService
 from gpt2svc.chat.edits import EditService
 from gpt2svc.chat.prompt import PromptBudget
+from gpt2svc.chat.scoring import ScoringService
 from gpt2svc.chat.turns import TurnService
 from gpt2svc.completions.service import CompletionService
 from gpt2svc.config import Settings
@@ -90,7 +91,7 @@ def create_app(settings: Settings, *, engines: EnginePool | None = None) -> Fast
     app.state.services = services
     app.state.web = web
     install_error_handlers(app)
-    for resource in (conversations, messages, branches, generations, health, pages):
+    for resource in (conversations, messages, branches, scoring, generations, health, pages):
         app.include_router(resource.router)
     app.include_router(metrics_route.router)
     for resource in (openai_models, openai_chat, openai_completions, tokenizer):
@@ -146,6 +147,7 @@ def _services(settings: Settings, catalogue: ModelCatalogue, engines: EnginePool
         conversations=ConversationService(database, engines, generations),
         turns=TurnService(database, engines, admission, generations, budget),
         edits=EditService(database),
+        scoring=ScoringService(database, engines, admission, generations, budget),
         completions=CompletionService(engines, admission),
         versions=versions,
         metrics=metrics,

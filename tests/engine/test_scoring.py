@@ -137,7 +137,7 @@ def test_what_cannot_be_scored_is_refused_by_name() -> None:
         Scoring(start=9),
         Scoring(num_top=101),
         Scoring(num_top=-1),
-        Scoring(num_next=51),
+        Scoring(num_next=-1),
     ):
         with pytest.raises(InvalidInputError):
             core.add_request(EngineRequest("a", prompt, NOTHING, scoring=wrong))

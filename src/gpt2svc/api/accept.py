@@ -2,10 +2,14 @@
 
 
 def prefers_event_stream(accept: str) -> bool:
-    """Whether `text/event-stream` is named, and liked at least as much as JSON where that is named too."""
+    return prefers("text/event-stream", accept)
+
+
+def prefers(media_type: str, accept: str) -> bool:
+    """Whether `media_type` is named, and liked at least as much as JSON where that is named too."""
     weights = dict(_weights(accept))
-    stream = weights.get("text/event-stream", 0.0)
-    return stream > 0 and stream >= weights.get("application/json", 0.0)
+    weight = weights.get(media_type, 0.0)
+    return weight > 0 and weight >= weights.get("application/json", 0.0)
 
 
 def _weights(accept: str) -> list[tuple[str, float]]:

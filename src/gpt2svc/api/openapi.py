@@ -42,6 +42,7 @@ TAGS = [
     {"name": "messages", "description": "Say something, get a reply, read what was said."},
     {"name": "generations", "description": "A reply in the making or made: watch it, take it up again, stop it."},
     {"name": "openai", "description": "What OpenAI's clients call: stateless, with their names and errors."},
+    {"name": "scoring", "description": "What the model itself thinks: what may come next, how likely a text is."},
     {"name": "models", "description": "What is loaded, and how far."},
     {"name": "health", "description": "For probes and for people."},
 ]

@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 from gpt2svc.api.identity import identity_of
 from gpt2svc.chat.conversations import ConversationService
 from gpt2svc.chat.edits import EditService
+from gpt2svc.chat.scoring import ScoringService
 from gpt2svc.chat.turns import TurnService
 from gpt2svc.completions.service import CompletionService
 from gpt2svc.config import Settings
@@ -32,6 +33,7 @@ class Services:
     conversations: ConversationService
     turns: TurnService
     edits: EditService
+    scoring: ScoringService
     completions: CompletionService
     versions: Mapping[str, str | None]
     metrics: Metrics

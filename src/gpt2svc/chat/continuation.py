@@ -5,7 +5,7 @@ to the length that it was to have. So is one that ended at its length limit, whi
 to its own end gets another draw, and at least one token before it may end again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from gpt2svc.errors import ContextWindowError
 from gpt2svc.generation.reply_prefix import ReplyPrefix, prefix_of_text, prefix_of_tokens
 from gpt2svc.generation.settings import SETTING_SPECS, SamplingSettings
 from gpt2svc.models.tokenizer import Tokenizer
+from gpt2svc.persistence.records import MessageRecord
 
 LENGTH_SETTINGS = ("max_new_tokens", "max_length")
 MAX_LENGTH = int(SETTING_SPECS["max_new_tokens"].maximum)
@@ -67,7 +68,7 @@ def plan_continuation(
         num_new = base.max_new_tokens
     else:
         num_new = num_kept + (num_added if num_added is not None else length)
-    prompt = _same_prompt(history, kept, tokenizer) if prefix.is_as_sampled else None
+    prompt = same_prompt(history.path, kept, tokenizer) if prefix.is_as_sampled else None
     if prompt is None or len(prompt.token_ids) + num_new > n_positions:
         prompt, num_new = _fitting_prompt(history, tokenizer, budget, n_positions, num_kept, min(num_new, MAX_LENGTH))
     settings = replace(settings, max_new_tokens=num_new, min_new_tokens=0)
@@ -113,12 +114,12 @@ def _fitting_prompt(
     return build(num_new), num_new
 
 
-def _same_prompt(history: History, kept: KeptReply, tokenizer: Tokenizer) -> Prompt | None:
-    """The prompt that the reply was made with."""
+def same_prompt(path: Sequence[MessageRecord], kept: KeptReply, tokenizer: Tokenizer) -> Prompt | None:
+    """The prompt that a reply to the end of `path` was made with, where that can be told."""
     if kept.generation is None:
         return None
     dropped = kept.generation.dropped_message_ids
-    messages = [message for message in history.path if has_text(message) and message.id not in dropped]
+    messages = [message for message in path if has_text(message) and message.id not in dropped]
     text = render_messages(messages)
     token_ids = tuple(tokenizer.encode(text))
     if len(token_ids) != kept.generation.prompt_tokens:

@@ -53,12 +53,12 @@ async def read_history(uow: UnitOfWork, request: TurnRequest) -> History:
             path = await _path(uow, conversation.id, parent_id)
             path = (*path, _unstored_message(conversation.id, content, parent_id))
         case Regeneration(message_id):
-            path = await _path_to_question(uow, conversation.id, message_id)
+            path = await path_to_question(uow, conversation.id, message_id)
         case Continuation(message_id):
-            continued = await _kept_reply(uow, conversation, message_id)
-            path = await _path_to_question(uow, conversation.id, message_id)
-    dropped_before = await _dropped_before(uow, path, request.owner)
-    return History(conversation, path, newest.id if newest is not None else None, dropped_before, continued)
+            continued = await kept_reply(uow, conversation, message_id)
+            path = await path_to_question(uow, conversation.id, message_id)
+    dropped = await dropped_before(uow, path, request.owner)
+    return History(conversation, path, newest.id if newest is not None else None, dropped, continued)
 
 
 async def _path(uow: UnitOfWork, conversation_id: str, message_id: str | None) -> tuple[MessageRecord, ...]:
@@ -68,7 +68,7 @@ async def _path(uow: UnitOfWork, conversation_id: str, message_id: str | None) -
     return await uow.messages.path_to(message.id)
 
 
-async def _path_to_question(uow: UnitOfWork, conversation_id: str, message_id: str) -> tuple[MessageRecord, ...]:
+async def path_to_question(uow: UnitOfWork, conversation_id: str, message_id: str) -> tuple[MessageRecord, ...]:
     """The path to a user's message, given by itself or by a reply to it."""
     path = await _path(uow, conversation_id, message_id)
     if path[-1].role == "assistant":
@@ -78,7 +78,8 @@ async def _path_to_question(uow: UnitOfWork, conversation_id: str, message_id: s
     return path
 
 
-async def _kept_reply(uow: UnitOfWork, conversation: ConversationRecord, message_id: str) -> KeptReply:
+async def kept_reply(uow: UnitOfWork, conversation: ConversationRecord, message_id: str) -> KeptReply:
+    """A reply with what is stored of its making. Raises NotFoundError and InvalidInputError (no reply; no text)."""
     message = await uow.messages.get(message_id, conversation.id)
     if message.role != "assistant" or not message.content.strip():
         raise InvalidInputError("Only a reply that has some text can be continued.", field="message_id")
@@ -91,7 +92,8 @@ async def _kept_reply(uow: UnitOfWork, conversation: ConversationRecord, message
     return KeptReply(message, generation, tuple(tokens))
 
 
-async def _dropped_before(uow: UnitOfWork, path: tuple[MessageRecord, ...], owner: str) -> frozenset[str]:
+async def dropped_before(uow: UnitOfWork, path: tuple[MessageRecord, ...], owner: str) -> frozenset[str]:
+    """Ids that the last reply on this path did without."""
     generation_id = next((message.generation_id for message in reversed(path) if message.generation_id), None)
     generation = await _generation(uow, generation_id, owner) if generation_id is not None else None
     return frozenset(generation.dropped_message_ids) if generation is not None else frozenset()

@@ -33,7 +33,7 @@ def check_request(request: EngineRequest, *, n_positions: int, vocab_size: int) 
             field="prompt",
         )
     if request.scoring is not None:
-        _check_scoring(request.scoring, num_prompt, vocab_size)
+        _check_scoring(request.scoring, num_prompt)
     _check_params(request.params, vocab_size, min_new=0 if is_only_scored else 1)
     num_least = min(num_prompt, request.params.max_new_tokens)
     if request.num_reply_tokens and not 0 <= request.num_reply_tokens < num_least:
@@ -53,15 +53,13 @@ def check_request(request: EngineRequest, *, n_positions: int, vocab_size: int) 
         )
 
 
-def _check_scoring(scoring: Scoring, num_prompt: int, vocab_size: int) -> None:
-    limits = (
-        ("start", scoring.start, 1, num_prompt),
-        ("num_top", scoring.num_top, 0, min(MAX_PROMPT_TOP, vocab_size)),
-        ("num_next", scoring.num_next or 0, 0, vocab_size),
-    )
-    for name, value, minimum, maximum in limits:
-        if not minimum <= value <= maximum:
-            raise InvalidInputError(f"{name} must be from {minimum} to {maximum}.", field=name)
+def _check_scoring(scoring: Scoring, num_prompt: int) -> None:
+    if not 1 <= scoring.start <= num_prompt:
+        raise InvalidInputError(f"start must be from 1 to the prompt's {num_prompt} tokens.", field="start")
+    if not 0 <= scoring.num_top <= MAX_PROMPT_TOP:
+        raise InvalidInputError(f"num_top must be from 0 to {MAX_PROMPT_TOP}.", field="num_top")
+    if scoring.num_next is not None and scoring.num_next < 0:
+        raise InvalidInputError("num_next must be at least 0.", field="num_next")
 
 
 def _check_params(params: SamplingParams, vocab_size: int, *, min_new: int) -> None:

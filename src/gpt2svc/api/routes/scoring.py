@@ -1,0 +1,76 @@
+"""/api/next-token and /api/perplexity: what the model itself thinks, before any sampling setting."""
+
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import APIRouter, Body, Header
+from fastapi.openapi.models import Example
+from starlette.responses import JSONResponse, Response
+
+from gpt2svc.api.accept import prefers
+from gpt2svc.api.error_docs import BODY, error_responses
+from gpt2svc.api.schemas.scoring import NextTokenIn, NextTokenOut, PerplexityIn, PerplexityOut
+from gpt2svc.api.services import OwnerDep, ServicesDep
+
+router = APIRouter(prefix="/api", tags=["scoring"])
+
+BINARY = "application/octet-stream"
+
+_NEXT_EXAMPLES = {
+    "english": Example(summary="After a text", value={"prompt": "Once upon a time", "top_n": 5}),
+    "ukrainian": Example(summary="In Ukrainian", value={"prompt": "Доброго ранку", "top_n": 10}),
+}
+_PERPLEXITY_EXAMPLES = {
+    "english": Example(summary="A sentence", value={"text": "The weather is nice today."}),
+    "ukrainian": Example(
+        summary="Token by token, in Ukrainian", value={"text": "Сьогодні гарна погода.", "token_logprobs": True}
+    ),
+}
+_ERRORS = error_responses(*BODY, 404, 429, 503)
+
+
+@router.post(
+    "/next-token",
+    summary="What may come next?",
+    response_model=NextTokenOut,
+    response_description="The likeliest tokens; or the logarithms of all probabilities, a float32 each in "
+    "little-endian order, by token id: `X-Vocab-Size` of them.",
+    responses={200: {"content": {BINARY: {"schema": {"type": "string", "format": "binary"}}}}, **_ERRORS},
+)
+async def next_token(
+    services: ServicesDep,
+    owner: OwnerDep,
+    body: Annotated[NextTokenIn, Body(openapi_examples=_NEXT_EXAMPLES)],
+    accept: Annotated[str, Header(include_in_schema=False)] = "",
+) -> Response:
+    """The model's own distribution after a text, or at any place of a conversation. Nothing is stored.
+
+    With `Accept: application/octet-stream` or `"full": true` the answer is the whole of it in binary, with the headers
+    `X-Vocab-Size`, `X-Prompt-Tokens`, `X-Entropy`, `X-Model` (percent-encoded) and `X-Model-Revision`.
+    """
+    is_full = body.full or prefers(BINARY, accept)
+    result = await services.scoring.next_token(
+        owner, body.subject(), model=body.model, num_top=body.top_n, has_distribution=is_full
+    )
+    distribution = result.next_token.distribution
+    if distribution is None:
+        return JSONResponse(NextTokenOut.of(result).model_dump(mode="json"))
+    headers = {
+        "X-Vocab-Size": str(len(distribution) // 4),
+        "X-Prompt-Tokens": str(result.num_prompt_tokens),
+        "X-Entropy": repr(result.next_token.entropy),
+        "X-Model": quote(result.model, safe="/@:"),
+        "X-Model-Revision": result.model_revision,
+    }
+    return Response(distribution, headers=headers, media_type=BINARY)
+
+
+@router.post("/perplexity", summary="How likely is a text?", responses=_ERRORS)
+async def perplexity(
+    services: ServicesDep, owner: OwnerDep, body: Annotated[PerplexityIn, Body(openapi_examples=_PERPLEXITY_EXAMPLES)]
+) -> PerplexityOut:
+    """Every token but the first is scored once, given those before it. A text longer than the model's window is read in
+    windows that overlap by half (`stride`), so that each scored token has at least half a window before it.
+    """
+    result = await services.scoring.perplexity(owner, body.text, model=body.model)
+    return PerplexityOut.of(result, with_tokens=body.token_logprobs)
