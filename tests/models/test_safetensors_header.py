@@ -94,7 +94,7 @@ def test_corrupt_header_is_refused_by_file(tmp_path: Path, content: bytes) -> No
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 def test_pickle_under_another_name_is_refused_unread(tmp_path: Path, protocol: int) -> None:
     canary = bytes([0x80, protocol]) + b"cos\nsystem\n(S'touch canary'\ntR."
-    with pytest.raises(UnsafeModelError, match="save_pretrained"):
+    with pytest.raises(UnsafeModelError, match="gpt2svc convert"):
         read_safetensors_header(write(tmp_path, canary))
 
 

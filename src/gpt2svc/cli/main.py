@@ -10,6 +10,7 @@ import typer
 
 from gpt2svc.cli.chat import chat
 from gpt2svc.cli.config import config_app
+from gpt2svc.cli.convert import convert
 from gpt2svc.cli.db import db_app
 from gpt2svc.cli.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_UNEXPECTED, error_line, exit_code
 from gpt2svc.cli.eval import evaluate
@@ -50,6 +51,7 @@ def build_app() -> typer.Typer:
     for command in (serve, generate, chat, train):
         app.command()(command)
     app.command("eval")(evaluate)
+    app.command()(convert)
     app.add_typer(models_app, name="models")
     app.add_typer(db_app, name="db")
     app.add_typer(keys_app, name="keys")
