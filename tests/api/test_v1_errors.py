@@ -185,7 +185,7 @@ async def test_no_place_for_another_model_is_a_503(
         with pytest.raises(openai.InternalServerError) as busy:
             await sdk.completions.create(model="tiny", prompt="Hi")
         assert busy.value.status_code == 503
-        assert busy.value.response.headers["retry-after"] == "5"
+        assert int(busy.value.response.headers["retry-after"]) >= 5
 
 
 async def test_truth_table_names_every_parameter(sdk: openai.AsyncOpenAI) -> None:
