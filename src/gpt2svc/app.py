@@ -14,8 +14,10 @@ from starlette.middleware import Middleware
 from gpt2svc.api.errors import install_error_handlers
 from gpt2svc.api.key_ring import KeyRing
 from gpt2svc.api.middleware.api_key import ApiKeyMiddleware
+from gpt2svc.api.middleware.deadline import DeadlineMiddleware
 from gpt2svc.api.middleware.json_body import JsonBodyMiddleware
 from gpt2svc.api.middleware.metrics import MetricsMiddleware
+from gpt2svc.api.middleware.rate_limit import RateLimitMiddleware
 from gpt2svc.api.middleware.request_id import RequestIdMiddleware
 from gpt2svc.api.middleware.security_headers import SecurityHeadersMiddleware
 from gpt2svc.api.middleware.trusted_origin import TrustedOriginMiddleware
@@ -96,6 +98,7 @@ def create_app(settings: Settings, *, engines: EnginePool | None = None) -> Fast
     app.include_router(metrics_route.router)
     for resource in (openai_models, openai_chat, openai_completions, tokenizer):
         app.include_router(resource.router)
+    app.add_middleware(RateLimitMiddleware, admission=services.admission)
     # Added last and so the outermost: what the others refuse counts too.
     app.add_middleware(MetricsMiddleware, requests=services.metrics.http_requests)
     return app
@@ -114,6 +117,7 @@ def _middleware(settings: Settings, open_paths: frozenset[str], keys: KeyRing) -
         Middleware(TrustedOriginMiddleware, hosts=hosts),
     ]
     stack.append(Middleware(ApiKeyMiddleware, keys=keys, open_paths=open_paths, admin_paths=ADMIN_PATHS))
+    stack.append(Middleware(DeadlineMiddleware))
     stack.append(Middleware(JsonBodyMiddleware, max_bytes=settings.max_body_bytes))
     return stack
 
@@ -131,7 +135,12 @@ def _services(settings: Settings, catalogue: ModelCatalogue, engines: EnginePool
         synchronous=settings.sqlite_synchronous,
         on_write=metrics.database_write.observe,
     )
-    admission = Admission(settings.max_num_seqs + settings.max_queued_requests, settings.max_queued_tokens)
+    admission = Admission(
+        settings.max_num_seqs + settings.max_queued_requests,
+        settings.max_queued_tokens,
+        max_owner_share=settings.max_key_share,
+        on_reject=lambda reason: metrics.rejected.labels(reason).inc(),
+    )
     generations = GenerationSupervisor(
         database, engines, admission, flush_interval_s=settings.flush_interval_ms / 1000, metrics=metrics
     )
@@ -148,7 +157,7 @@ def _services(settings: Settings, catalogue: ModelCatalogue, engines: EnginePool
         turns=TurnService(database, engines, admission, generations, budget),
         edits=EditService(database),
         scoring=ScoringService(database, engines, admission, generations, budget),
-        completions=CompletionService(engines, admission),
+        completions=CompletionService(engines, admission, metrics),
         versions=versions,
         metrics=metrics,
     )

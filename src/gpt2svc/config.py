@@ -76,6 +76,9 @@ class Settings(BaseSettings):
     max_queued_tokens: int = Field(
         262_144, ge=1024, le=1_000_000_000, description="Prompt and reply tokens of all replies in progress or waiting."
     )
+    max_key_share: float = Field(
+        0.5, gt=0, le=1, description="Part of the replies and tokens in progress that one stored API key may have."
+    )
     max_loaded_models: int = Field(2, ge=1, le=16, description="Models kept loaded, each in a process of its own.")
     prompt_max_messages: int = Field(10, ge=1, le=1000, description="Latest messages that make up a prompt.")
     prompt_max_tokens: int = Field(512, ge=16, le=100_000, description="Prompt tokens; older messages drop out first.")

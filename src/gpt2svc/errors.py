@@ -8,6 +8,7 @@
     ├── ConversationBusyError       the conversation already has a reply in progress: names it
     ├── OverloadedError             admission is full: says when to come back
     ├── UnavailableError            the model is loading, restarting or has failed to load
+    ├── DeadlineExceededError       the client's own deadline has passed
     ├── EngineError                 a step of the engine failed
     │   └── WorkerCrashedError      the worker process died while it held the request
     ├── ModelError                  a model can't be used
@@ -99,6 +100,10 @@ class UnavailableError(Gpt2svcError):
     def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class DeadlineExceededError(Gpt2svcError):
+    code = "deadline_exceeded"
 
 
 class EngineError(Gpt2svcError):

@@ -9,6 +9,8 @@ import sys
 from datetime import UTC, datetime
 from typing import Literal
 
+from gpt2svc.request_context import current_request_id
+
 LogFormat = Literal["text", "json"]
 
 # These write statement parameters or each chunk of a stream at DEBUG, and whole URLs, signed ones too, at INFO.
@@ -59,7 +61,11 @@ class JsonFormatter(logging.Formatter):
 
 
 def _extra(record: logging.LogRecord) -> dict[str, object]:
-    return {key: value for key, value in vars(record).items() if key not in _RESERVED}
+    """What the caller gave as `extra`, and the id of the request in whose course the line was written."""
+    request_id = current_request_id()
+    found: dict[str, object] = {} if request_id is None else {"request_id": request_id}
+    found.update((key, value) for key, value in vars(record).items() if key not in _RESERVED)
+    return found
 
 
 def _printable(text: str) -> str:

@@ -22,7 +22,7 @@ _DOCS: dict[int, tuple[str, ApiError]] = {
         ApiError(401, "This service needs an API key: …", "invalid_api_key"),
     ),
     403: (
-        "A web page of another origin sent the request.",
+        "A web page of another origin sent the request, or the API key is for other things (`insufficient_scope`).",
         ApiError(403, "Requests from pages of another origin are refused.", "origin_refused", "Origin"),
     ),
     404: (
@@ -64,6 +64,10 @@ _DOCS: dict[int, tuple[str, ApiError]] = {
     503: (
         "Not now: the model is loading or has failed, the service is stopping, or its store can't be used.",
         ApiError(503, "The model is loading (42%).", "model_unavailable"),
+    ),
+    504: (
+        "The time that the request gave (`X-Request-Timeout`) is over.",
+        ApiError(504, "The time that the request gave the text (X-Request-Timeout) is over.", "deadline_exceeded"),
     ),
     507: (
         "The disk is full; nothing was stored.",

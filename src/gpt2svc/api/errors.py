@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from random import SystemRandom
 from typing import Any, cast
 
 from fastapi import FastAPI, Request
@@ -20,6 +21,7 @@ from starlette.responses import Response
 from gpt2svc.api.openapi import documented_methods
 from gpt2svc.errors import (
     ConversationBusyError,
+    DeadlineExceededError,
     Gpt2svcError,
     InvalidInputError,
     ModelDownloadError,
@@ -41,6 +43,7 @@ STATUSES: tuple[tuple[type[Gpt2svcError], int], ...] = (
     (ConversationBusyError, 409),
     (OverloadedError, 429),
     (UnavailableError, 503),
+    (DeadlineExceededError, 504),
     (ModelDownloadError, 503),
     (ModelError, 422),
     (StorageFullError, 507),
@@ -56,6 +59,7 @@ _TYPES: Mapping[int, str] = {
     409: "conflict_error",
     429: "rate_limit_error",
     503: "unavailable_error",
+    504: "timeout_error",
 }
 _CODES: Mapping[int, str] = {
     400: "bad_request",
@@ -65,6 +69,7 @@ _CODES: Mapping[int, str] = {
     415: "unsupported_media_type",
 }
 
+_RETRY_SPREAD = 0.1
 _MAX_TEXT = 400  # characters of a message
 _MAX_NAME = 100  # characters of a parameter's name
 
@@ -97,9 +102,13 @@ class ApiError:
     def response(self) -> Response:
         headers = dict(self.headers or {})
         if self.retry_after_s is not None:
-            headers["Retry-After"] = str(max(1, math.ceil(self.retry_after_s)))
-        if self.status == 409:
-            headers["x-should-retry"] = "false"  # OpenAI's clients repeat a 409 at once, which would only busy us
+            # Spread under load: clients that were refused together must not all come back together.
+            spread = SystemRandom().uniform(0.0, _RETRY_SPREAD) if self.status == 429 else 0.0
+            retry_after_s = self.retry_after_s * (1.0 + spread)
+            headers["Retry-After"] = str(max(1, math.ceil(retry_after_s)))
+            headers["retry-after-ms"] = str(math.ceil(1000 * retry_after_s))
+        if self.status in (409, 504):
+            headers["x-should-retry"] = "false"  # OpenAI's clients repeat these at once, which would only busy us
         # ASCII only: whatever a message holds, it can be encoded.
         return Response(json.dumps(self.body()), self.status, headers, media_type="application/json")
 

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic.json_schema import models_json_schema
 
+from gpt2svc.api.openapi_limits import describe_limits
 from gpt2svc.api.schemas.events import EVENT_SCHEMAS
 
 DESCRIPTION = """\
@@ -73,6 +74,7 @@ def _build(app: FastAPI) -> dict[str, Any]:
         license_info={"name": "MIT", "identifier": "MIT"},
     )
     _drop_invented_errors(document)
+    describe_limits(document)
     components = document["components"]
     _, events = models_json_schema(
         [(schema, "serialization") for schema in EVENT_SCHEMAS], ref_template="#/components/schemas/{model}"

@@ -94,7 +94,7 @@ class ScoringService:
         Raises InvalidInputError, ContextWindowError, NotFoundError, OverloadedError, UnavailableError, EngineError.
         """
         self._supervisor.require_accepting()
-        permit = self._admission.reserve(self._budget.max_prompt_tokens)
+        permit = self._admission.reserve(self._budget.max_prompt_tokens, owner)
         try:
             if isinstance(subject, str):
                 check_text("prompt", subject, MAX_CONTENT_LENGTH)
@@ -128,7 +128,7 @@ class ScoringService:
         """
         self._supervisor.require_accepting()
         check_text("text", text, MAX_CONTENT_LENGTH)
-        permit = self._admission.reserve(self._budget.max_prompt_tokens)
+        permit = self._admission.reserve(self._budget.max_prompt_tokens, owner)
         try:
             engine = self._engines.get(model)
             window = engine.n_positions

@@ -114,7 +114,9 @@ class TurnService:
         self._supervisor.require_accepting()
         try:
             # NOTE: before the first await, for the most that it can need; made smaller once the prompt is known.
-            permit = self._admission.reserve(self._budget.max_prompt_tokens + _num_new_tokens_asked(request.settings))
+            permit = self._admission.reserve(
+                self._budget.max_prompt_tokens + _num_new_tokens_asked(request.settings), owner
+            )
         except OverloadedError:
             async with self._database.read() as uow:
                 known = await _find_replay(uow, request)

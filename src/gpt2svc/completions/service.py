@@ -14,6 +14,7 @@ from gpt2svc.engine.types import EngineRequest, Scoring
 from gpt2svc.errors import ContextWindowError, InvalidInputError, UnavailableError
 from gpt2svc.generation.admission import Admission, Permit
 from gpt2svc.generation.settings import SamplingSettings
+from gpt2svc.metrics import Metrics
 from gpt2svc.models.tokenizer import Tokenizer
 from gpt2svc.worker.protocol import EngineClient, EnginePool
 
@@ -44,7 +45,8 @@ class CompletionRequest:
 
 
 class CompletionService:
-    def __init__(self, engines: EnginePool, admission: Admission) -> None:
+    def __init__(self, engines: EnginePool, admission: Admission, metrics: Metrics | None = None) -> None:
+        self._metrics = metrics if metrics is not None else Metrics()
         self._engines = engines
         self._admission = admission
         self._running: set[Completion] = set()
@@ -66,7 +68,7 @@ class CompletionService:
             for permit in permits:
                 permit.release()
             raise
-        completion = Completion(facts, self._forget)
+        completion = Completion(facts, self._forget, self._metrics)
         self._running.add(completion)
         self._idle.clear()
         runs = [SequenceRun(plan, engine, facts.tokenizer, self._admission) for plan in facts.plans]
@@ -106,7 +108,8 @@ class CompletionService:
         try:
             for prompt in request.prompts:
                 for _ in range(request.num_choices):
-                    permits.append(self._admission.reserve(prompt.estimate + request.settings.max_new_tokens))
+                    num_tokens = prompt.estimate + request.settings.max_new_tokens
+                    permits.append(self._admission.reserve(num_tokens, request.owner))
         except BaseException:
             for permit in permits:
                 permit.release()

@@ -1,6 +1,6 @@
 """Which sequences run in the next step, and how many tokens of each. Torch-free."""
 
-from collections import deque
+from collections import Counter, deque
 from typing import NamedTuple
 
 from gpt2svc.engine.config import EngineConfig
@@ -29,7 +29,8 @@ class Scheduled(NamedTuple):
 
 
 class Scheduler:
-    """First come, first served. Each decoding sequence gets its one row in each step; prompts share what is left.
+    """First come, first served among the requests of one owner; between owners, whoever has the fewest running is next,
+    so that nobody's long queue holds up another's single request. Each decoding sequence gets its one row in each step; prompts share what is left.
 
     A prompt that is longer than what is left is read in chunks, so that it can't hold up the others' next tokens.
     """
@@ -56,11 +57,11 @@ class Scheduler:
             if budget and sequence.num_uncomputed_tokens > 1:
                 budget -= self._schedule_prompt(sequence, budget, scheduled)
         while budget and self.waiting and len(self.running) < self._max_num_seqs:
-            sequence = self.waiting[0]
+            sequence = self._next_waiting()
             sequence.slot, sequence.num_cached_tokens = self._cache.allocate(
                 sequence.request.owner, sequence.reusable_token_ids
             )
-            self.waiting.popleft()
+            self.waiting.remove(sequence)
             sequence.num_computed_tokens = sequence.num_cached_tokens
             self.running.append(sequence)
             budget -= self._schedule_prompt(sequence, budget, scheduled)
@@ -95,6 +96,10 @@ class Scheduler:
         if any(sequence.slot != NO_SLOT for sequence in self.waiting):
             raise EngineError("Scheduler: a waiting sequence has a slot.")
         self._cache.check_integrity()
+
+    def _next_waiting(self) -> Sequence:
+        num_running = Counter(sequence.request.owner for sequence in self.running)
+        return min(self.waiting, key=lambda sequence: num_running[sequence.request.owner])  # the oldest of equals
 
     def _schedule_prompt(self, sequence: Sequence, budget: int, scheduled: list[Scheduled]) -> int:
         num_tokens = min(budget, sequence.num_uncomputed_tokens)

@@ -6,6 +6,7 @@ and a refusal costs nothing. Health, cancel and resume never ask here.
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from gpt2svc.errors import OverloadedError
 
@@ -17,7 +18,8 @@ MAX_RETRY_AFTER_S = 120.0
 class Permit:
     """A place, worth `num_tokens` (prompt and longest possible reply): to be released however the work ends."""
 
-    def __init__(self, admission: "Admission", num_tokens: int) -> None:
+    def __init__(self, admission: "Admission", owner: str, num_tokens: int) -> None:
+        self.owner = owner
         self.num_tokens = num_tokens
         self._admission: Admission | None = admission
 
@@ -37,49 +39,102 @@ class Permit:
             admission._give_back(self)
 
 
+@dataclass(frozen=True, slots=True)
+class RateLimits:
+    """What one owner may have in progress at a time, and how much of that is free now."""
+
+    max_requests: int
+    num_free_requests: int
+    max_tokens: int
+    num_free_tokens: int
+    reset_s: float  # until what is in progress is through, by the measured speed
+
+
+@dataclass(slots=True)
+class _Load:
+    num_requests: int = 0
+    num_tokens: int = 0
+
+
 class Admission:
     """At most `max_requests` replies in progress, which together may need at most `max_tokens` tokens.
 
-    One request that alone needs more than `max_tokens` is counted as `max_tokens`: it runs when nothing else does.
+    Of both, each owner with a name gets `max_owner_share` at most, so that one greedy key leaves places to the others;
+    the owner "" (the configured key, or nobody) has no such bound. One request that alone needs more tokens than its
+    bound is counted as the bound: it runs when nothing else does.
     """
 
-    def __init__(self, max_requests: int, max_tokens: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        max_requests: int,
+        max_tokens: int,
+        *,
+        max_owner_share: float = 1.0,
+        on_reject: Callable[[str], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`on_reject` hears of each refusal, by which bound: "requests", "tokens", "key_requests", "key_tokens"."""
         self.max_requests = max_requests
         self.max_tokens = max_tokens
+        self._max_owner_requests = max(1, int(max_requests * max_owner_share))
+        self._max_owner_tokens = max(1, int(max_tokens * max_owner_share))
+        self._on_reject = on_reject
         self._clock = clock
-        self._num_requests = 0
-        self._num_tokens = 0
+        self._total = _Load()
+        self._by_owner: dict[str, _Load] = {}  # only those with something in progress
         self._tokens_per_second: float | None = None
         self._window_start = clock()
         self._window_tokens = 0
 
     @property
     def num_requests(self) -> int:
-        return self._num_requests
+        return self._total.num_requests
 
     @property
     def num_tokens(self) -> int:
-        return self._num_tokens
+        return self._total.num_tokens
 
     @property
     def tokens_per_second(self) -> float | None:
         """Measured while there was work; None until the first second of it."""
         return self._tokens_per_second
 
-    def reserve(self, num_tokens: int) -> Permit:
+    def limits(self, owner: str) -> RateLimits:
+        """As `reserve` would apply them now."""
+        load = self._by_owner.get(owner, _Load())
+        max_requests, max_tokens = self._bounds(owner)
+        return RateLimits(
+            max_requests=max_requests,
+            num_free_requests=min(max_requests - load.num_requests, self.max_requests - self._total.num_requests),
+            max_tokens=max_tokens,
+            num_free_tokens=min(max_tokens - load.num_tokens, self.max_tokens - self._total.num_tokens),
+            reset_s=self._total.num_tokens / self._speed,
+        )
+
+    def reserve(self, num_tokens: int, owner: str = "") -> Permit:
         """Take a place. Raises OverloadedError, with an estimate of when to come back, where none is free."""
-        num_tokens = min(num_tokens, self.max_tokens)
-        if self._num_requests >= self.max_requests:
-            raise OverloadedError(
-                f"The service already works on {self._num_requests} replies, as many as it takes on.",
-                retry_after_s=self._retry_after_s(num_tokens),
+        max_requests, max_tokens = self._bounds(owner)
+        num_tokens = min(num_tokens, max_tokens)
+        load = self._by_owner.get(owner, _Load())
+        if self._total.num_requests >= self.max_requests:
+            raise self._refusal(
+                "requests",
+                f"The service already works on {self._total.num_requests} replies, as many as it takes on.",
+                num_tokens,
             )
-        self._require_tokens(num_tokens)
-        if self._num_requests == 0:
+        if load.num_requests >= max_requests:
+            raise self._refusal(
+                "key_requests",
+                f"This API key already has {load.num_requests} replies in progress, as many as one key may have.",
+                num_tokens,
+            )
+        self._require_tokens(owner, num_tokens)
+        if self._total.num_requests == 0:
             self._window_start, self._window_tokens = self._clock(), 0  # idle time is not slowness
-        self._num_requests += 1
-        self._num_tokens += num_tokens
-        return Permit(self, num_tokens)
+        for each in (self._total, self._by_owner.setdefault(owner, load)):
+            each.num_requests += 1
+            each.num_tokens += num_tokens
+        return Permit(self, owner, num_tokens)
 
     def record_tokens(self, num_tokens: int) -> None:
         """So many tokens came out of an engine: what the estimate of `retry_after_s` rests on."""
@@ -91,28 +146,54 @@ class Admission:
             self._tokens_per_second = rate if previous is None else 0.5 * previous + 0.5 * rate
             self._window_start, self._window_tokens = self._clock(), 0
 
-    def _require_tokens(self, num_more: int) -> None:
-        if self._num_tokens + num_more > self.max_tokens:
-            raise OverloadedError(
-                f"The replies in progress may need {self._num_tokens} tokens, and this one {num_more}: "
+    @property
+    def _speed(self) -> float:
+        return max(1.0, self._tokens_per_second or ASSUMED_TOKENS_PER_SECOND)
+
+    def _bounds(self, owner: str) -> tuple[int, int]:
+        return (self._max_owner_requests, self._max_owner_tokens) if owner else (self.max_requests, self.max_tokens)
+
+    def _require_tokens(self, owner: str, num_more: int) -> None:
+        if self._total.num_tokens + num_more > self.max_tokens:
+            raise self._refusal(
+                "tokens",
+                f"The replies in progress may need {self._total.num_tokens} tokens, and this one {num_more}: "
                 f"more than the {self.max_tokens} that the service takes on.",
-                retry_after_s=self._retry_after_s(num_more),
+                num_more,
             )
+        _, max_tokens = self._bounds(owner)
+        num_tokens = self._by_owner.get(owner, _Load()).num_tokens
+        if num_tokens + num_more > max_tokens:
+            raise self._refusal(
+                "key_tokens",
+                f"The replies that this API key has in progress may need {num_tokens} tokens, and this one {num_more}: "
+                f"more than the {max_tokens} that one key may have.",
+                num_more,
+            )
+
+    def _refusal(self, reason: str, message: str, num_tokens: int) -> OverloadedError:
+        if self._on_reject is not None:
+            self._on_reject(reason)
+        return OverloadedError(message, retry_after_s=self._retry_after_s(num_tokens))
 
     def _retry_after_s(self, num_tokens: int) -> float:
         """Seconds until so many tokens' worth of work is through, and at least one reply of average size."""
-        excess = self._num_tokens + num_tokens - self.max_tokens
-        average = self._num_tokens / max(1, self._num_requests)
-        seconds = max(excess, average) / max(1.0, self._tokens_per_second or ASSUMED_TOKENS_PER_SECOND)
-        return min(max(seconds, MIN_RETRY_AFTER_S), MAX_RETRY_AFTER_S)
+        excess = self._total.num_tokens + num_tokens - self.max_tokens
+        average = self._total.num_tokens / max(1, self._total.num_requests)
+        return min(max(max(excess, average) / self._speed, MIN_RETRY_AFTER_S), MAX_RETRY_AFTER_S)
 
     def _resize(self, permit: Permit, num_tokens: int) -> None:
-        num_more = min(num_tokens, self.max_tokens) - permit.num_tokens
+        _, max_tokens = self._bounds(permit.owner)
+        num_more = min(num_tokens, max_tokens) - permit.num_tokens
         if num_more > 0:
-            self._require_tokens(num_more)
-        self._num_tokens += num_more
+            self._require_tokens(permit.owner, num_more)
+        self._total.num_tokens += num_more
+        self._by_owner[permit.owner].num_tokens += num_more
         permit.num_tokens += num_more
 
     def _give_back(self, permit: Permit) -> None:
-        self._num_requests -= 1
-        self._num_tokens -= permit.num_tokens
+        for load in (self._total, self._by_owner[permit.owner]):
+            load.num_requests -= 1
+            load.num_tokens -= permit.num_tokens
+        if self._by_owner[permit.owner].num_requests == 0:
+            del self._by_owner[permit.owner]

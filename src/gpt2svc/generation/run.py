@@ -4,13 +4,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from gpt2svc.engine.types import EngineRequest, FinishReason, TokenLogprobs, TokenOutput
+from gpt2svc.engine.types import EngineRequest, TokenLogprobs, TokenOutput
 from gpt2svc.errors import Gpt2svcError, NotFoundError, UnavailableError, WorkerCrashedError
 from gpt2svc.generation.admission import Admission
 from gpt2svc.generation.continued_text import ContinuedText
+from gpt2svc.generation.ending import Ending, deadline_ending, ending_of_output
 from gpt2svc.generation.events import Done, Failed, Started, Token
 from gpt2svc.generation.job import GenerationJob
 from gpt2svc.generation.live_log import LiveLog
@@ -21,25 +21,12 @@ from gpt2svc.generation.stop_strings import StopStrings
 from gpt2svc.metrics import Metrics
 from gpt2svc.models.tokenizer import Tokenizer
 from gpt2svc.persistence.records import GenerationResult
+from gpt2svc.request_context import current_deadline
 from gpt2svc.worker.protocol import EnginePool
 
 logger = logging.getLogger(__name__)
 
 MIN_LOGPROB = -9999.0  # JSON has no infinity
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    status: Literal["completed", "cancelled", "interrupted", "failed"]
-    finish_reason: FinishReason
-    code: str | None = None
-    message: str | None = None
-
-
-CANCELLED = Ending("cancelled", "abort")
-SERVER_STOPPED = Ending(
-    "interrupted", "error", "server_stopped", "The service was stopped before the reply was complete."
-)
 
 
 class GenerationRun:
@@ -66,7 +53,13 @@ class GenerationRun:
         self._writer = writer
         self._admission = admission
         self._on_settled = on_settled
-        self._meter = ReplyMeter(job, metrics)
+        self._meter = ReplyMeter(
+            metrics,
+            identifier=job.generation_id,
+            owner=job.owner,
+            model=job.model,
+            num_prompt_tokens=len(job.prompt_token_ids),
+        )
         self._entry = LogEntry(log, self._fail_for_storage)
         self._early_ending: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
         self._tokenizer: Tokenizer | None = None
@@ -86,12 +79,29 @@ class GenerationRun:
             self._early_ending.set_result(ending)
 
     async def execute(self) -> None:
+        """In the context of the request, whose deadline is the reply's too."""
+        deadline = current_deadline()
+        timer = self._expire_at(deadline) if deadline is not None else None
         try:
             await self._conclude(self._publish_rest(await self._generate()))
         finally:
+            if timer is not None:
+                timer.cancel()
             self.job.permit.release()
 
+    def _expire_at(self, deadline: float) -> asyncio.TimerHandle | None:
+        remaining_s = deadline - time.monotonic()
+        if remaining_s > 0:
+            return asyncio.get_running_loop().call_later(remaining_s, self._expire)
+        self._expire()
+        return None
+
+    def _expire(self) -> None:
+        self.end_early(deadline_ending(is_started=self._first_token_at is not None))
+
     async def _generate(self) -> Ending:
+        if self._early_ending.done():
+            return self._early_ending.result()  # over before it began: the engine need not hear of it
         reader = asyncio.create_task(self._read_engine(), name=f"read-{self.job.generation_id}")
         try:
             await asyncio.wait({reader, self._early_ending}, return_when=asyncio.FIRST_COMPLETED)
@@ -130,7 +140,7 @@ class GenerationRun:
                 if reply.is_stopped:
                     return Ending("completed", "stop")
                 if output.finish_reason is not None:
-                    return _ending_of_output(output)
+                    return ending_of_output(output)
         finally:
             close: Any = getattr(outputs, "aclose", None)
             if close is not None:
@@ -224,9 +234,7 @@ class GenerationRun:
         )
 
     def _publish_end(self, ending: Ending, result: GenerationResult) -> None:
-        self._meter.end(
-            ending.status, ending.finish_reason, ending.code, usage=result.usage, timings=result.timings
-        )
+        self._meter.end(ending.status, ending.finish_reason, ending.code)
         identifier = len(self.log.tokens) + 1
         if ending.status == "completed" or ending.status == "cancelled":
             self.log.publish(
@@ -278,14 +286,6 @@ class GenerationRun:
             return Ending("failed", "error", error.code, error.message)
         logger.error("Generation %s failed", self.job.generation_id, exc_info=error)
         return Ending("failed", "error", Gpt2svcError.code, "An internal error ended the reply; the log has details.")
-
-
-def _ending_of_output(output: TokenOutput) -> Ending:
-    if output.finish_reason == "stop" or output.finish_reason == "length":
-        return Ending("completed", output.finish_reason)
-    if output.finish_reason == "error":
-        return Ending("failed", "error", "engine_error", output.error or "The engine could not go on with this reply.")
-    return Ending("interrupted", "error", "aborted", "The engine gave up this reply.")
 
 
 def _logprobs_mapping(logprobs: TokenLogprobs, tokenizer: Tokenizer) -> dict[str, Any]:

@@ -2,17 +2,19 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Coroutine
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from gpt2svc.errors import UnavailableError
 from gpt2svc.generation.admission import Admission
+from gpt2svc.generation.ending import CANCELLED, SERVER_STOPPED
 from gpt2svc.generation.events import Done, Event, Failed, Queued, Started, Token, terminal_event
 from gpt2svc.generation.job import GenerationJob
 from gpt2svc.generation.live_log import LiveLog, is_seen
 from gpt2svc.generation.log_writer import LogWriter
-from gpt2svc.generation.run import CANCELLED, SERVER_STOPPED, GenerationRun
+from gpt2svc.generation.run import GenerationRun
 from gpt2svc.metrics import Metrics
 from gpt2svc.persistence.database import Database
 from gpt2svc.persistence.records import ACTIVE_STATUSES, GenerationRecord
@@ -108,7 +110,7 @@ class GenerationSupervisor:
             conversation_id=job.conversation_id,
             message_id=job.message_id,
             user_message_id=job.user_message_id,
-            position=self.num_queued,
+            position=self._position(job),
             prefix_text=job.prefix.text if job.prefix is not None else None,
         )
         run = GenerationRun(
@@ -124,6 +126,18 @@ class GenerationSupervisor:
         task = asyncio.create_task(run.execute(), name=f"generation-{job.generation_id}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _position(self, job: GenerationJob) -> int:
+        """How many replies of the model get their turn before it, if no more come: the engine takes the oldest one of
+        the owner with the fewest running."""
+        running: Counter[str] = Counter()
+        waiting: Counter[str] = Counter()
+        for run in self._runs.values():
+            if run.job.model == job.model and run.log.terminal is None:
+                (waiting if run.log.started is None else running)[run.job.owner] += 1
+        num_own = waiting.pop(job.owner, 0)
+        level = running[job.owner] + num_own  # running of its owner when its turn comes; the others are level then
+        return num_own + sum(min(count, max(0, level - running[owner] + 1)) for owner, count in waiting.items())
 
     def require_accepting(self) -> None:
         """Raises UnavailableError before `start` and from `stop` on."""

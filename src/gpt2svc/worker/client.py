@@ -5,6 +5,7 @@ import logging
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
+from contextvars import Context
 from dataclasses import replace
 from typing import Final
 
@@ -124,8 +125,10 @@ class WorkerClient:
 
     def start(self, *, after: asyncio.Task[None] | None = None) -> None:
         """Begin to load, but not before the task `after` is done: that of a model that makes room."""
-        self._supervision = asyncio.create_task(self._supervise(after), name=f"worker:{self._options.model}")
-        self._reading = asyncio.create_task(self._read_folder(), name=f"tokenizer:{self._options.model}")
+        # NOTE: in a context of its own: a worker outlives the request that named its model, and is no part of it.
+        context, name = Context(), self._options.model
+        self._supervision = asyncio.create_task(self._supervise(after), name=f"worker:{name}", context=context)
+        self._reading = asyncio.create_task(self._read_folder(), name=f"tokenizer:{name}", context=context)
 
     async def aclose(self) -> None:
         """Stop the process and end all requests with UnavailableError. May be called twice."""

@@ -1,4 +1,4 @@
-"""The outermost layer: names each request, logs its end, and answers for what nobody caught."""
+"""Nearly the outermost layer: names each request, logs its end, and answers for what nobody caught."""
 
 import logging
 import re
@@ -8,17 +8,21 @@ import time
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gpt2svc.api.errors import ApiError, printable
+from gpt2svc.api.errors import ApiError
+from gpt2svc.api.identity import identity_of
+from gpt2svc.api.route_template import route_template
+from gpt2svc.request_context import request_id_context
 
 logger = logging.getLogger(__name__)
 
 _HEADER = "x-request-id"
 _ACCEPTED = re.compile(r"[A-Za-z0-9._-]{1,64}")  # taken over from a proxy; anything else could forge log lines
-_PROBES = frozenset({"/livez", "/readyz"})  # every few seconds, for ever
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_QUIET_ROUTES = frozenset({"/livez", "/readyz", "/metrics"})  # every few seconds, for ever
 
 
 class RequestIdMiddleware:
-    """Puts `x-request-id` on every response, and the id into `scope["state"]["request_id"]`."""
+    """Puts `x-request-id` on every response and the id into every log line of the request and of what it sets going."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -30,6 +34,10 @@ class RequestIdMiddleware:
         given = Headers(scope=scope).get(_HEADER, "")
         request_id = given if _ACCEPTED.fullmatch(given) else f"req_{secrets.token_hex(12)}"
         scope.setdefault("state", {})["request_id"] = request_id
+        with request_id_context(request_id):
+            await self._answer(scope, receive, send, request_id)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         started_at = time.perf_counter()
         status = 0
 
@@ -49,12 +57,21 @@ class RequestIdMiddleware:
             message = f"The service failed to answer this request. Its log names it {request_id}."
             await ApiError(500, message, "internal_error").response()(scope, receive, send_named)
         finally:
-            logger.log(
-                logging.DEBUG if scope["path"] in _PROBES else logging.INFO,
-                "%s %s %s %.0f ms %s",
-                printable(scope["method"], 20),
-                printable(scope["path"], 200),
-                status or "-",
-                (time.perf_counter() - started_at) * 1000,
-                request_id,
-            )
+            _log_end(scope, request_id, status, time.perf_counter() - started_at)
+
+
+def _log_end(scope: Scope, request_id: str, status: int, duration_s: float) -> None:
+    """One line a request: the route, never the path, which may hold what people search for."""
+    route = route_template(scope)
+    logger.log(
+        logging.DEBUG if route in _QUIET_ROUTES else logging.INFO,
+        "request",
+        extra={
+            "method": scope["method"] if scope["method"] in _METHODS else "other",
+            "route": route,
+            "status": status or None,  # None: the client left before there was one
+            "duration_ms": round(1000 * duration_s, 1),
+            "request_id": request_id,
+            "key_id": identity_of(scope).key_id,
+        },
+    )

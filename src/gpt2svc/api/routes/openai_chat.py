@@ -57,7 +57,7 @@ _RENDER_EXAMPLES = {
     response_description="The whole reply as JSON; with `stream`, its chunks, and `[DONE]` after success.",
     responses={
         200: {"content": {"text/event-stream": stream_docs(ChatCompletionChunk)}},
-        **error_responses(*BODY, 404, 429, 503),
+        **error_responses(*BODY, 404, 429, 503, 504),
     },
 )
 async def create_chat_completion(

@@ -43,7 +43,7 @@ _EXAMPLES = {
     response_description="The texts as JSON; with `stream`, their chunks, and `[DONE]` after success.",
     responses={
         200: {"content": {"text/event-stream": stream_docs(CompletionOut)}},
-        **error_responses(*BODY, 404, 429, 503),
+        **error_responses(*BODY, 404, 429, 503, 504),
     },
 )
 async def create_completion(
