@@ -21,7 +21,7 @@ from gpt2svc.api.middleware.rate_limit import RateLimitMiddleware
 from gpt2svc.api.middleware.request_id import RequestIdMiddleware
 from gpt2svc.api.middleware.security_headers import SecurityHeadersMiddleware
 from gpt2svc.api.middleware.trusted_origin import TrustedOriginMiddleware
-from gpt2svc.api.routes import branches, conversations, generations, health, messages, pages, scoring
+from gpt2svc.api.routes import branches, conversations, generations, health, messages, pages, scoring, transfer
 from gpt2svc.api.routes import metrics as metrics_route
 from gpt2svc.api.routes import openai_chat, openai_completions, openai_models, tokenizer
 from gpt2svc.api.services import Services
@@ -30,6 +30,8 @@ from gpt2svc.chat.conversations import ConversationService
 from gpt2svc.chat.edits import EditService
 from gpt2svc.chat.prompt import PromptBudget
 from gpt2svc.chat.scoring import ScoringService
+from gpt2svc.chat.transfer.export import ConversationExport
+from gpt2svc.chat.transfer.importer import ConversationImport
 from gpt2svc.chat.turns import TurnService
 from gpt2svc.completions.service import CompletionService
 from gpt2svc.config import Settings
@@ -93,7 +95,7 @@ def create_app(settings: Settings, *, engines: EnginePool | None = None) -> Fast
     app.state.services = services
     app.state.web = web
     install_error_handlers(app)
-    for resource in (conversations, messages, branches, scoring, generations, health, pages):
+    for resource in (conversations, messages, branches, transfer, scoring, generations, health, pages):
         app.include_router(resource.router)
     app.include_router(metrics_route.router)
     for resource in (openai_models, openai_chat, openai_completions, tokenizer):
@@ -118,7 +120,13 @@ def _middleware(settings: Settings, open_paths: frozenset[str], keys: KeyRing) -
     ]
     stack.append(Middleware(ApiKeyMiddleware, keys=keys, open_paths=open_paths, admin_paths=ADMIN_PATHS))
     stack.append(Middleware(DeadlineMiddleware))
-    stack.append(Middleware(JsonBodyMiddleware, max_bytes=settings.max_body_bytes))
+    stack.append(
+        Middleware(
+            JsonBodyMiddleware,
+            max_bytes=settings.max_body_bytes,
+            file_limits={transfer.IMPORT_PATH: ("max_import_bytes", settings.max_import_bytes)},
+        )
+    )
     return stack
 
 
@@ -156,6 +164,8 @@ def _services(settings: Settings, catalogue: ModelCatalogue, engines: EnginePool
         conversations=ConversationService(database, engines, generations),
         turns=TurnService(database, engines, admission, generations, budget),
         edits=EditService(database),
+        exports=ConversationExport(database),
+        imports=ConversationImport(database),
         scoring=ScoringService(database, engines, admission, generations, budget),
         completions=CompletionService(engines, admission, metrics),
         versions=versions,

@@ -11,6 +11,8 @@ from gpt2svc.api.identity import identity_of
 from gpt2svc.chat.conversations import ConversationService
 from gpt2svc.chat.edits import EditService
 from gpt2svc.chat.scoring import ScoringService
+from gpt2svc.chat.transfer.export import ConversationExport
+from gpt2svc.chat.transfer.importer import ConversationImport
 from gpt2svc.chat.turns import TurnService
 from gpt2svc.completions.service import CompletionService
 from gpt2svc.config import Settings
@@ -33,6 +35,8 @@ class Services:
     conversations: ConversationService
     turns: TurnService
     edits: EditService
+    exports: ConversationExport
+    imports: ConversationImport
     scoring: ScoringService
     completions: CompletionService
     versions: Mapping[str, str | None]

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from gpt2svc.persistence.api_keys import ApiKeyRepository
+from gpt2svc.persistence.archive import ArchiveRepository
 from gpt2svc.persistence.connection import Connection
 from gpt2svc.persistence.conversations import ConversationRepository
 from gpt2svc.persistence.generations import GenerationRepository
@@ -23,5 +24,6 @@ class UnitOfWork:
         self.conversations = ConversationRepository(connection, clock, ids)
         self.messages = MessageRepository(connection, clock, ids)
         self.generations = GenerationRepository(connection, clock, ids)
+        self.archive = ArchiveRepository(connection)
         self.idempotency_keys = IdempotencyKeyRepository(connection, clock)
         self.api_keys = ApiKeyRepository(connection, clock, ids)

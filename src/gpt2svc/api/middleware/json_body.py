@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from collections.abc import Mapping
 from email.message import Message as Headers
 from typing import Any
 
@@ -13,6 +14,7 @@ from gpt2svc.errors import InvalidInputError
 
 MAX_DEPTH = 32
 READ_TIMEOUT_S = 30.0  # for a whole body: a client that drips one would hold its connection for ever
+FILE_TIMEOUT_FACTOR = 10  # a file may take so many times as long
 
 _BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
 _DISCARD_BYTES = 16 * 1024 * 1024  # read on, and away, so that a client still sending gets to see our answer
@@ -24,27 +26,39 @@ _MAX_DIGITS = 300  # a longer whole number is beyond any limit, any float, and s
 class JsonBodyMiddleware:
     """413 for more than `max_bytes` (counted, not believed), 415 for another type, 400 for what is not JSON."""
 
-    def __init__(self, app: ASGIApp, *, max_bytes: int, read_timeout_s: float = READ_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        max_bytes: int,
+        file_limits: Mapping[str, tuple[str, int]] | None = None,
+        read_timeout_s: float = READ_TIMEOUT_S,
+    ) -> None:
+        """`file_limits`: paths that take a file of any type, which they check themselves: (setting, most bytes)."""
         self._app = app
         self._max_bytes = max_bytes
+        self._file_limits = file_limits or {}
         self._read_timeout_s = read_timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] not in _BODY_METHODS:
             await self._app(scope, receive, send)
             return
+        is_file = scope["path"] in self._file_limits
+        name, max_bytes = self._file_limits.get(scope["path"], ("max_body_bytes", self._max_bytes))
+        timeout_s = self._read_timeout_s * (FILE_TIMEOUT_FACTOR if is_file else 1)
         try:
-            async with asyncio.timeout(self._read_timeout_s):
-                body = await self._read(receive)
+            async with asyncio.timeout(timeout_s):
+                body = await self._read(receive, max_bytes)
         except TimeoutError:
-            message = f"The body did not arrive within {self._read_timeout_s:g} seconds."
+            message = f"The body did not arrive within {timeout_s:g} seconds."
             await ApiError(408, message, "body_timeout", headers={"Connection": "close"}).response()(
                 scope, receive, send
             )
             return
         if body is None:
             return  # the client left in the middle of it: nobody to answer
-        refusal = self._refusal(scope, body)
+        refusal = _size_refusal(body, name, max_bytes) or (None if is_file else _type_refusal(scope, body))
         if refusal is not None:
             await refusal.response()(scope, receive, send)
             return
@@ -59,7 +73,7 @@ class JsonBodyMiddleware:
 
         await self._app(scope, receive_again, send)
 
-    async def _read(self, receive: Receive) -> bytes | None:
+    async def _read(self, receive: Receive, max_bytes: int) -> bytes | None:
         """At most `max_bytes + 1` bytes of the body, the last of which says that there were more."""
         body = bytearray()
         num_read = 0
@@ -69,24 +83,29 @@ class JsonBodyMiddleware:
                 return None
             chunk = message.get("body", b"")
             num_read += len(chunk)
-            body += chunk[: self._max_bytes + 1 - len(body)]
-            if not message.get("more_body", False) or num_read > self._max_bytes + _DISCARD_BYTES:
+            body += chunk[: max_bytes + 1 - len(body)]
+            if not message.get("more_body", False) or num_read > max_bytes + _DISCARD_BYTES:
                 return bytes(body)
 
-    def _refusal(self, scope: Scope, body: bytes) -> ApiError | None:
-        if len(body) > self._max_bytes:
-            message = f"The body has more than {self._max_bytes} bytes (setting max_body_bytes)."
-            return ApiError(413, message, "body_too_large", headers={"Connection": "close"})
-        if not body:
-            return None
-        if not _is_json_type(scope):
-            return ApiError(
-                415,
-                "The body must be JSON in UTF-8, with the header `Content-Type: application/json`.",
-                "unsupported_media_type",
-                param="Content-Type",
-            )
-        return _json_refusal(body)
+
+def _size_refusal(body: bytes, name: str, max_bytes: int) -> ApiError | None:
+    if len(body) <= max_bytes:
+        return None
+    message = f"The body has more than {max_bytes} bytes (setting {name})."
+    return ApiError(413, message, "body_too_large", headers={"Connection": "close"})
+
+
+def _type_refusal(scope: Scope, body: bytes) -> ApiError | None:
+    if not body:
+        return None
+    if not _is_json_type(scope):
+        return ApiError(
+            415,
+            "The body must be JSON in UTF-8, with the header `Content-Type: application/json`.",
+            "unsupported_media_type",
+            param="Content-Type",
+        )
+    return _json_refusal(body)
 
 
 def _is_json_type(scope: Scope) -> bool:
