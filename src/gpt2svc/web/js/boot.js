@@ -1,9 +1,10 @@
 // Before the first paint: theme and language, so that nothing flashes.
 (() => {
   const root = document.documentElement;
+  /** @param {string} name */
   const read = (name) => {
     try {
-      return JSON.parse(localStorage.getItem(`gpt2svc:${name}`));
+      return JSON.parse(localStorage.getItem(`gpt2svc:${name}`) ?? "null");
     } catch {
       return null;
     }

@@ -9,7 +9,7 @@ import { copyText } from "../lib/clipboard.js";
 /** How a reply was made: everything that is needed to make it again. @param {any} app */
 export function detailsDialog(app) {
   const { engine, language, view, notices, sampling } = app;
-  const text = (/** @type {string} */ key, /** @type {any} */ values) => language.text(key, values);
+  const text = language.text.bind(language);
   return dialog(app, "details", "details.title", () => {
     const message = view.details.peek();
     const generation = signal(/** @type {any} */ (null));

@@ -7,7 +7,7 @@ import { h } from "../kernel/dom.js";
  */
 export function editor(app, message, close) {
   const { chat, language, notices } = app;
-  const text = (/** @type {string} */ key) => language.text(key);
+  const text = language.text.bind(language);
   const isUser = message.role === "user";
   const area = h("textarea", { class: "field", rows: 3, maxlength: 100000, "aria-label": () => text("edit"), ".value": message.content, onkeydown: onKey });
   queueMicrotask(() => {

@@ -6,7 +6,7 @@ import { detailsDialog } from "./details.js";
 
 define("g2-app", ({ app, media }) => {
   const { view, language, notices, announcer } = app;
-  const text = (/** @type {string} */ key, /** @type {any} */ values) => language.text(key, values);
+  const text = language.text.bind(language);
   const isDrawerOpen = () => (view.isListOpen() && media.isListDrawer()) || (view.isSamplingOpen() && media.isSamplingDrawer());
   const closeDrawers = () => {
     view.isListOpen.set(false);

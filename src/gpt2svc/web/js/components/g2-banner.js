@@ -7,7 +7,7 @@ import { icon } from "./icons.js";
 /** What concerns the whole service: away, without a model, shutting down; or a browser that keeps nothing. */
 define("g2-banner", ({ app }) => {
   const { connection, chat, language, storage, view } = app;
-  const text = (/** @type {string} */ key, /** @type {any} */ values) => language.text(key, values);
+  const text = language.text.bind(language);
   const now = signal(Date.now());
   effect(() => {
     if (connection.state() !== "down") return;

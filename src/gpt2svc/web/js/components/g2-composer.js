@@ -8,7 +8,7 @@ const BYTES_PER_TOKEN = 3.5;
 
 define("g2-composer", ({ app, media }) => {
   const { chat, language, sampling, storage, view } = app;
-  const text = (/** @type {string} */ key, /** @type {any} */ values) => language.text(key, values);
+  const text = language.text.bind(language);
   const draft = signal("");
   const name = () => `draft:${chat.id.peek() ?? "new"}`;
   const canSend = () => draft().trim() !== "" && chat.reply() === null && chat.outbox.item() === null;

@@ -6,7 +6,7 @@ import { preferences } from "./preferences.js";
 
 define("g2-conversations", ({ app, media }) => {
   const { conversations, chat, language, view, notices } = app;
-  const text = (/** @type {string} */ key, /** @type {any} */ values) => language.text(key, values);
+  const text = language.text.bind(language);
   const renaming = signal(/** @type {string | null} */ (null));
   const titleOf = (/** @type {any} */ each) => each.title ?? text("untitled");
   /** Days and, below each, its conversations: one flat list, so that a row is kept whatever changes around it. */
@@ -144,7 +144,7 @@ define("g2-conversations", ({ app, media }) => {
 
   /** @param {string} id */
   function focusRow(id) {
-    queueMicrotask(() => document.querySelector(`[data-id="${CSS.escape(id)}"] .row-title`)?.focus?.());
+    queueMicrotask(() => /** @type {HTMLElement | null} */ (document.querySelector(`[data-id="${CSS.escape(id)}"] .row-title`))?.focus());
   }
 
   /** @param {KeyboardEvent} event */

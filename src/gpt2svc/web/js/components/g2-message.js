@@ -12,7 +12,7 @@ const ENDED_EARLY = ["interrupted", "failed", "cancelled"];
 
 define("g2-message", ({ app, messageId, shown, author }) => {
   const { chat, language, view, notices, connection } = app;
-  const text = (/** @type {string} */ key, /** @type {any} */ values) => language.text(key, values);
+  const text = language.text.bind(language);
   const isUser = author === "user";
   /** @type {() => any} */ const message = computed(() => shown().get(messageId)?.message ?? null);
   const siblings = computed(() => shown().get(messageId)?.siblings ?? [], );

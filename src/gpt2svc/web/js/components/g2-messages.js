@@ -10,7 +10,7 @@ const STARTERS = ["starter.1", "starter.2", "starter.3", "starter.4"];
 define("g2-messages", (element) => {
   const { app } = element;
   const { chat, language, connection } = app;
-  const text = (/** @type {string} */ key, /** @type {any} */ values) => language.text(key, values);
+  const text = language.text.bind(language);
   const shown = computed(() => new Map(chat.path().map((/** @type {any} */ each) => [each.message.id, each])));
   const isEmpty = computed(() => chat.path().length === 0 && chat.outbox.item() === null && chat.state() === "ready");
   const editing = app.view.editing;

@@ -6,7 +6,7 @@ import { icon, iconButton } from "./icons.js";
 /** Sliders for the next reply. What is moved here is kept with the conversation, and with each reply. */
 define("g2-sampling", ({ app }) => {
   const { sampling, language, view, chat } = app;
-  const text = (/** @type {string} */ key, /** @type {any} */ values) => language.text(key, values);
+  const text = language.text.bind(language);
   return [
     h(
       "div",

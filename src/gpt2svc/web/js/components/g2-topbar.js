@@ -6,7 +6,7 @@ import { preferences } from "./preferences.js";
 
 define("g2-topbar", ({ app }) => {
   const { view, language, chat } = app;
-  const text = (/** @type {string} */ key, /** @type {any} */ values) => language.text(key, values);
+  const text = language.text.bind(language);
   return [
     iconButton("menu", () => text("list.open"), () => view.isListOpen.set(true), { class: "icon-button only-narrow" }),
     h("h1", { class: "title" }, () => chat.conversation()?.title ?? text("list.new")),

@@ -7,7 +7,7 @@ import { icon } from "./icons.js";
 /** The model's name with the state it is in; opens the list of models. @param {any} app */
 export function modelPicker(app) {
   const { chat, language, connection, engine, notices } = app;
-  const text = (/** @type {string} */ key, /** @type {any} */ values) => language.text(key, values);
+  const text = language.text.bind(language);
   const all = signal(/** @type {any[]} */ ([]));
   const status = () => (connection.state() === "down" ? "away" : chat.model()?.status ?? "away");
 

@@ -7,7 +7,7 @@ import { icon } from "./icons.js";
 export function outboxItem(app) {
   const { chat, language } = app;
   const { outbox } = chat;
-  const text = (/** @type {string} */ key, /** @type {any} */ values) => language.text(key, values);
+  const text = language.text.bind(language);
   const item = outbox.item();
   if (item === null) return null;
   const seconds = signal(left());

@@ -8,7 +8,7 @@ const ICONS = { light: "sun", dark: "moon", system: "system" };
 
 /** Language and theme: in the bar on top, and on phones below the list. @param {any} app */
 export function preferences({ language, view }) {
-  const text = (/** @type {string} */ key) => language.text(key);
+  const text = language.text.bind(language);
   const theme = () => text(`theme.${view.theme()}`);
   return [
     h(

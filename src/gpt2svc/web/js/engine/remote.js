@@ -6,10 +6,11 @@ import { NetworkError } from "./http.js";
 
 /** @typedef {import("./types.js").GenerationEvent} GenerationEvent */
 /** @typedef {import("./types.js").StreamOptions} StreamOptions */
+/** @typedef {import("./types.js").Engine} Engine */
 
 const STREAM = { Accept: "text/event-stream" };
 
-/** @implements {import("./types.js").Engine} */
+/** @implements {Engine} */
 export class RemoteEngine {
   /** @param {import("./http.js").Http} http */
   constructor(http) {

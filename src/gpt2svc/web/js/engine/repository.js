@@ -1,7 +1,9 @@
 // @ts-check
 /** The service as a Repository. */
 
-/** @implements {import("./types.js").Repository} */
+/** @typedef {import("./types.js").Repository} Repository */
+
+/** @implements {Repository} */
 export class RemoteRepository {
   /** @param {import("./http.js").Http} http */
   constructor(http) {

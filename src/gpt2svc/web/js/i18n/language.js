@@ -40,7 +40,7 @@ export class Language {
     const text = TEXTS[this.code()][key] ?? TEXTS.en[key];
     if (text === undefined) return key;
     const form = typeof text === "string" ? text : this.#form(text, values.count);
-    return form.replace(/\{(\w+)\}/g, (_, name) => this.#value(values[name]));
+    return form.replace(/\{(\w+)\}/g, (/** @type {string} */ _, /** @type {string} */ name) => this.#value(values[name]));
   }
 
   /** @param {string} key */
@@ -51,7 +51,7 @@ export class Language {
   /** @param {Exclude<Text, string>} text @param {number} count */
   #form(text, count) {
     if (count === 0 && text.zero !== undefined) return text.zero;
-    return text[this.plural().select(count)] ?? text.other;
+    return text[/** @type {"one"} */ (this.plural().select(count))] ?? text.other;
   }
 
   /** @param {any} value */

@@ -27,10 +27,10 @@ export function shownPath(messages, chosen) {
   /** @type {{message: Message, siblings: string[]}[]} */ const path = [];
   /** @type {string | null} */ let parent = null;
   for (;;) {
-    const siblings = children.get(parent);
+    /** @type {Message[] | undefined} */ const siblings = children.get(parent);
     if (siblings === undefined || path.length > messages.length) return path;
-    const choice = chosen[parent ?? ""];
-    const message = siblings.find((each) => each.id === choice) ?? siblings[siblings.length - 1];
+    /** @type {string | undefined} */ const choice = chosen[parent ?? ""];
+    /** @type {Message} */ const message = siblings.find((each) => each.id === choice) ?? siblings[siblings.length - 1];
     path.push({ message, siblings: siblings.map((each) => each.id) });
     parent = message.id;
   }

@@ -5,6 +5,7 @@ import { batch, computed, signal } from "../kernel/signal.js";
 import { shownPath } from "../lib/tree.js";
 import { Outbox } from "./outbox.js";
 import { Reply } from "./reply.js";
+import { SettingsKeeper } from "./settings-keeper.js";
 import { Viewer } from "./viewer.js";
 
 /** @typedef {import("../engine/types.js").Message} Message */
@@ -13,7 +14,6 @@ import { Viewer } from "./viewer.js";
 /** @typedef {{kind: "send" | "regenerate" | "continue", path: string, body: any, key: string, parentId: string | null}} Request */
 
 const ACTIVE = ["queued", "generating"];
-const SETTINGS_PAUSE_MS = 400;
 
 export class Chat {
   /** Null: one that is not saved yet. */
@@ -33,8 +33,7 @@ export class Chat {
   /** @type {Promise<void>} */ loading = Promise.resolve();
   /** @type {Viewer | null} */ #viewer = null;
   #opened = 0;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */ #settingsTimer;
-  /** @type {Record<string, any>} */ #changedSettings = {};
+  #settings;
 
   /** @param {import("./app.js").Stores} app */
   constructor(app) {
@@ -44,12 +43,12 @@ export class Chat {
       const name = this.conversation()?.model ?? this.newModel() ?? app.connection.health()?.model;
       return app.connection.models().find((each) => each.id === name) ?? (name ? { id: name } : null);
     });
-    app.sampling.onChange = (changes) => this.#onSettings(changes);
+    this.#settings = new SettingsKeeper(app, () => this.id.peek());
   }
 
   /** @param {string | null} id null begins a new one, which is saved once it is used */
   async open(id) {
-    this.#flushSettings();
+    this.#settings.flush();
     this.#viewer?.leave();
     this.#viewer = null;
     const opened = ++this.#opened;
@@ -69,7 +68,7 @@ export class Chat {
     await this.loading;
   }
 
-  /** Again from the service, keeping what is shown until it is there. */
+  /** Again from the service, keeping what is shown until it is there. @returns {Promise<void>} */
   async load(opened = this.#opened) {
     const id = this.id.peek();
     if (id === null) return;
@@ -197,8 +196,7 @@ export class Chat {
   async #watch(message) {
     const opened = this.#opened;
     const reply = new Reply();
-    reply.generationId = message.generation_id;
-    reply.messageId = null; // `queued` comes first, and brings it
+    reply.generationId = message.generation_id; // `queued` comes first, and brings the rest
     const viewer = this.#newViewer(reply);
     this.#viewer = viewer;
     try {
@@ -247,7 +245,8 @@ export class Chat {
       if (rate && reply.messageId) this.rates.set(reply.messageId, rate);
     }
     // What is stored counts: after a crash it may be a little shorter than what was seen here.
-    const stored = isDone ? null : await this.#stored();
+    const id = /** @type {string} */ (this.id.peek());
+    const stored = isDone ? null : await this.app.repository.messages(id).catch(() => null);
     batch(() => {
       if (isDone) {
         const { status, finish_reason, usage } = data;
@@ -259,14 +258,6 @@ export class Chat {
     });
     this.app.announcer.ended(reply, isDone ? data.status : "interrupted");
     await this.#refresh();
-  }
-
-  async #stored() {
-    try {
-      return await this.app.repository.messages(/** @type {string} */ (this.id.peek()));
-    } catch {
-      return null;
-    }
   }
 
   /** The title that the first message gave, and the place in the list. */
@@ -302,24 +293,5 @@ export class Chat {
   #keepChosen() {
     const id = this.id.peek();
     if (id !== null) this.app.storage.set(`branch:${id}`, this.chosen.peek());
-  }
-
-  /** @param {Record<string, any>} changes */
-  #onSettings(changes) {
-    Object.assign(this.#changedSettings, changes);
-    if (this.id.peek() === null) return this.app.storage.set("settings:new", this.app.sampling.overrides.peek());
-    clearTimeout(this.#settingsTimer);
-    this.#settingsTimer = setTimeout(() => this.#flushSettings(), SETTINGS_PAUSE_MS);
-  }
-
-  #flushSettings() {
-    clearTimeout(this.#settingsTimer);
-    const changes = this.#changedSettings;
-    const id = this.id.peek();
-    this.#changedSettings = {};
-    if (id === null || Object.keys(changes).length === 0) return;
-    const overrides = this.app.sampling.overrides.peek();
-    const settings = Object.fromEntries(Object.keys(changes).map((name) => [name, overrides[name] ?? null]));
-    this.app.repository.update(id, { settings }).catch((error) => this.app.notices.problem(error));
   }
 }

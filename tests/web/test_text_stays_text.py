@@ -1,0 +1,54 @@
+"""What people and models write is shown as written: in messages, titles, names of models, and errors."""
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.web.conftest import OpenPage
+from tests.web.service import WebService
+
+CORPUS = (
+    "<script>window.hacked = 1</script>",
+    "<img src=x onerror='window.hacked = 1'>",
+    "<svg/onload=window.hacked=1>",
+    "\"><iframe srcdoc='<script>parent.hacked=1</script>'>",
+    "javascript:window.hacked=1",
+    "</textarea><b>bold</b>&lt;i&gt;&amp;",
+    "{{constructor.constructor('window.hacked=1')()}}",
+    "\u202eright to left\u202c \ufeff end",
+)
+
+
+@pytest.mark.parametrize("text", CORPUS)
+def test_messages_and_titles_stay_text(service: WebService, open_page: OpenPage, text: str) -> None:
+    service.say(f"You said: {text}")
+    chat = open_page().open()
+    chat.say(text)
+    expect(chat.replies.last).to_contain_text("You said")
+    chat.wait_until_idle()
+    assert chat.reply_text() == f"You said: {text}"
+    assert chat.texts.first.evaluate("e => e.textContent") == text
+    assert chat.page.locator(".text *").count() == 0
+    chat.page.reload()
+    expect(chat.replies.last).to_contain_text("You said")
+    assert chat.page.title().startswith(chat.rows.first.inner_text()[:10].strip())
+    assert chat.page.evaluate("window.hacked") is None
+
+
+def test_names_of_models_and_errors_stay_text(service: WebService, open_page: OpenPage) -> None:
+    chat = open_page()
+    evil = CORPUS[1]
+
+    def on_models(route: object) -> None:
+        route.fulfill(json={"data": [model | {"id": evil, "error": evil}], "has_more": False, "next_cursor": None})  # type: ignore[attr-defined]
+
+    model = service.api("GET", "/api/models")["data"][0]
+    chat.page.route("**/api/models", on_models)
+    error = {"error": {"message": evil, "code": "unheard_of", "type": "x", "param": None}}
+    chat.page.route("**/messages", lambda route: route.fulfill(status=422, json=error))
+    chat.open()
+    chat.page.locator(".model-button").click()
+    expect(chat.page.locator(".model-row .problem")).to_have_text(evil)
+    chat.page.keyboard.press("Escape")
+    chat.say("Hello")
+    expect(chat.pending).to_contain_text(evil)
+    assert chat.page.evaluate("window.hacked") is None
