@@ -4,7 +4,7 @@ import json
 import os
 import platform
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -48,8 +48,10 @@ def print_table(title: str, figures: Iterable[Figure]) -> None:
     Console().print(table)
 
 
-def write_results(name: str, figures: Sequence[Figure], folder: Path = Path("bench-results")) -> Path:
-    """One JSON file a run, with what is needed to compare it with another."""
+def write_results(
+    name: str, figures: Sequence[Figure], outputs: Mapping[str, Sequence[str]], folder: Path = Path("bench-results")
+) -> Path:
+    """One JSON file a run, with what is needed to compare it with another; `outputs` are scripts' printed lines."""
     now = datetime.now(UTC)
     folder.mkdir(exist_ok=True)
     path = folder / f"{name}-{now:%Y%m%dT%H%M%SZ}.json"
@@ -60,7 +62,9 @@ def write_results(name: str, figures: Sequence[Figure], folder: Path = Path("ben
             "python": platform.python_version(),
             **{n: version(n) for n in ("gpt2svc", "torch", "transformers")},
         },
+        "load_average": os.getloadavg() if hasattr(os, "getloadavg") else None,
         "figures": [{**asdict(figure), "median": figure.median} for figure in figures],
+        "outputs": outputs,
     }
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
