@@ -30,6 +30,10 @@ BODIES = st.fixed_dictionaries(
         "settings": st.dictionaries(SETTING_NAMES, JSON_VALUES, max_size=3) | JSON_VALUES,
         "parent_id": st.text(max_size=30) | JSON_VALUES,
         "stream": st.booleans() | JSON_VALUES,
+        "messages": st.just([{"role": "user", "content": "Hi"}]) | JSON_VALUES,
+        "prompt": st.text(max_size=30) | st.lists(st.integers(0, 300), max_size=5) | JSON_VALUES,
+        "tokens": st.lists(st.integers(0, 300), max_size=5) | JSON_VALUES,
+        "n": st.integers(1, 3) | JSON_VALUES,
     },
 )
 QUERIES = st.dictionaries(
@@ -92,6 +96,8 @@ def test_any_request_gets_an_announced_answer(walk: Walk, draw: st.DataObject) -
     if response.status_code >= 400:
         assert response.json()["error"].keys() == {"message", "type", "param", "code"}
         response.json()["error"]["message"].encode()
+    elif response.headers.get("content-type", "").startswith("text/event-stream") and path.startswith("/v1/"):
+        assert response.text.endswith("data: [DONE]\n\n")
     elif response.headers.get("content-type", "").startswith("text/event-stream"):
         assert parse_sse(response.content)[-1].name in ("done", "error")
 

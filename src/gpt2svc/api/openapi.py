@@ -9,6 +9,7 @@ from pydantic.json_schema import models_json_schema
 
 from gpt2svc.api.openapi_limits import describe_limits
 from gpt2svc.api.schemas.events import EVENT_SCHEMAS
+from gpt2svc.api.schemas.openai_chat import ChatCompletionChunk
 
 DESCRIPTION = """\
 Conversations with GPT-2 models. Create a conversation, post a message, and the reply streams back token by token over
@@ -77,7 +78,8 @@ def _build(app: FastAPI) -> dict[str, Any]:
     describe_limits(document)
     components = document["components"]
     _, events = models_json_schema(
-        [(schema, "serialization") for schema in EVENT_SCHEMAS], ref_template="#/components/schemas/{model}"
+        [(schema, "serialization") for schema in (*EVENT_SCHEMAS, ChatCompletionChunk)],
+        ref_template="#/components/schemas/{model}",
     )
     components["schemas"] = {**events["$defs"], **components["schemas"]}
     components["securitySchemes"] = {

@@ -53,7 +53,7 @@ async def detokenize(
     return DetokenizeOut(prompt="".join(echoed_texts(tokenizer, body.tokens)))
 
 
-@router.get("/tokenizer_info", summary="What the tokenizer is", responses=error_responses(404, 422, 503))
+@router.get("/tokenizer_info", summary="What the tokenizer is", responses=error_responses(400, 404, 503))
 async def tokenizer_info(
     services: ServicesDep,
     model: Annotated[ModelName | None, Query(description="One of `GET /v1/models`; left out, the default.")] = None,

@@ -22,7 +22,7 @@ MAX_PROMPT_IDS = 8192  # more than any window
 NEUTRAL_SETTINGS = SamplingSettings(temperature=1.0, top_k=0, top_p=1.0, repetition_penalty=1.0)
 
 PromptText = Annotated[str, Strict()]
-TokenId = Annotated[int, Strict(), Field(ge=0, lt=2**31)]
+TokenId = Annotated[int, Strict(), Field(ge=0, lt=2**31), AS_INT]
 TokenIds = Annotated[list[TokenId], Field(min_length=1, max_length=MAX_PROMPT_IDS)]
 
 
