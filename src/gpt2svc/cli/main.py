@@ -14,6 +14,7 @@ from gpt2svc.cli.convert import convert
 from gpt2svc.cli.db import db_app
 from gpt2svc.cli.errors import EXIT_INTERRUPTED, EXIT_OK, EXIT_UNEXPECTED, error_line, exit_code
 from gpt2svc.cli.eval import evaluate
+from gpt2svc.cli.export import export_app
 from gpt2svc.cli.generate import generate
 from gpt2svc.cli.keys import keys_app
 from gpt2svc.cli.models import models_app
@@ -52,6 +53,7 @@ def build_app() -> typer.Typer:
         app.command()(command)
     app.command("eval")(evaluate)
     app.command()(convert)
+    app.add_typer(export_app, name="export")
     app.add_typer(models_app, name="models")
     app.add_typer(db_app, name="db")
     app.add_typer(keys_app, name="keys")
