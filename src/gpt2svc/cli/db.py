@@ -1,4 +1,4 @@
-"""`gpt2svc db`: the database's schema, for who wants to look at it or bring it up to date before a start."""
+"""`gpt2svc db`: the database's schema and its conversations, for who looks after them without a running service."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -6,11 +6,16 @@ from typing import TYPE_CHECKING
 import typer
 
 from gpt2svc.cli.output import write, write_json
+from gpt2svc.cli.transfer import export_conversations, import_conversations
 
 if TYPE_CHECKING:
     from gpt2svc.persistence.schema import SchemaUpgrade
 
-db_app = typer.Typer(no_args_is_help=True, help="Show the database's schema revision, or migrate it.")
+db_app = typer.Typer(
+    no_args_is_help=True, help="Show or migrate the database's schema; export and import its conversations."
+)
+db_app.command("export")(export_conversations)
+db_app.command("import")(import_conversations)
 
 _DATA_DIR = typer.Option(None, "--data-dir", help="Folder of the database; else as configured.", show_default=False)
 _AS_JSON = typer.Option(False, "--json", help="Print one JSON object.")

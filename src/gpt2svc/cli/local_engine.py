@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Self
 
 from gpt2svc.cli.completion_text import CompletionText
 from gpt2svc.engine.config import EngineConfig
-from gpt2svc.engine.types import EngineRequest, FinishReason, ModelInfo, TokenOutput
+from gpt2svc.engine.sampling_params import SamplingParams
+from gpt2svc.engine.types import EngineRequest, FinishReason, ModelInfo, NextToken, Scoring, TokenOutput
 from gpt2svc.errors import ContextWindowError, EngineError, InvalidInputError
 from gpt2svc.generation.reply_text import ReplyText, SettledToken
 from gpt2svc.models.catalogue import ModelCatalogue
@@ -104,6 +105,19 @@ class LocalEngine:
                 max_tokens=max(limit, 0),
                 field="prompt",
             )
+
+    def next_token(self, token_ids: tuple[int, ...], scoring: Scoring) -> NextToken:
+        """The model's own distribution after these tokens. Raises InvalidInputError, EngineError."""
+        self._core.add_request(
+            EngineRequest("next-token", token_ids, SamplingParams(seed=0, max_new_tokens=0), scoring=scoring)
+        )
+        found, error = None, None
+        while self._core.has_work:
+            for output in self._core.step():
+                found, error = output.next_token or found, output.error or error
+        if found is None:
+            raise EngineError(error or "The engine brought no distribution.")
+        return found
 
     def write(self, replies: Sequence[LocalReply]) -> Iterator[tuple[LocalReply, list[SettledToken]]]:
         """All of `replies` side by side: each with what has just been settled of it, until the last has ended.

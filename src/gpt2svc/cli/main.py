@@ -18,6 +18,7 @@ from gpt2svc.cli.export import export_app
 from gpt2svc.cli.generate import generate
 from gpt2svc.cli.keys import keys_app
 from gpt2svc.cli.models import models_app
+from gpt2svc.cli.next_token import next_token
 from gpt2svc.cli.output import EXIT_BROKEN_PIPE, message, silence_stdout, use_printable_output, write
 from gpt2svc.cli.serve import serve
 from gpt2svc.cli.train import train
@@ -52,6 +53,7 @@ def build_app() -> typer.Typer:
     for command in (serve, generate, chat, train):
         app.command()(command)
     app.command("eval")(evaluate)
+    app.command("next-token")(next_token)
     app.command()(convert)
     app.add_typer(export_app, name="export")
     app.add_typer(models_app, name="models")

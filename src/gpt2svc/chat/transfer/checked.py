@@ -109,14 +109,14 @@ def check_conversation(value: Any) -> CheckedConversation:
 
 def _check_message(value: Any, positions: Mapping[str, int]) -> CheckedMessage:
     fields = _object("A message", value, _MESSAGE_FIELDS)
-    role = fields.get("role")
+    role: Any = fields.get("role")
     if role not in get_args(Role):
         raise InvalidInputError("role must be user, assistant or system.", field="role")
     content = fields.get("content")
     if not isinstance(content, str):
         raise InvalidInputError("content must be a string.", field="content")
     check_text("content", content, MAX_CONTENT_LENGTH)
-    status = fields.get("status", "completed")
+    status: Any = fields.get("status", "completed")
     if status not in get_args(Status):
         raise InvalidInputError("status is not one that a message can have.", field="status")
     if status in ACTIVE_STATUSES:
