@@ -16,13 +16,14 @@ comma := ,
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt \
        $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
-CHECKED := src tests alembic bench
+CHECKED := src tests alembic bench scripts
+TYPESCRIPT := 5.9.3
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint bench starter image clean
+.PHONY: help serve test lint lint-web bench starter screenshots image clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  Variables: PYTHON=$(PYTHON) HOST=$(HOST) PORT=$(PORT) DATA=$(DATA) TORCH_INDEX=$(TORCH_INDEX)"
 
@@ -30,6 +31,7 @@ serve: $(VENV)/.installed ## Install what is needed and run the service with the
 	$(BIN)/gpt2svc serve --host $(HOST) --port $(PORT) --data-dir $(DATA)
 
 test: $(VENV)/.installed-dev ## Install what the tests need and run all of them
+	@sh scripts/install-chromium
 	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
 
 lint: $(VENV)/.installed-dev ## Formatting, style, types (mypy strict) and the import rules between layers
@@ -37,6 +39,13 @@ lint: $(VENV)/.installed-dev ## Formatting, style, types (mypy strict) and the i
 	$(BIN)/ruff check $(CHECKED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory lint-web
+
+# The types of the page's scripts. TypeScript comes from npm, and is used for this only.
+lint-web:
+	@if command -v npx >/dev/null; \
+	then npx --yes --package typescript@$(TYPESCRIPT) tsc --project tests/web/tsconfig.json; \
+	else echo "npm was not found: the types of the page's scripts are NOT checked."; fi
 
 bench: $(VENV)/.installed ## Measure start-up, streams, engine and database; results in bench-results/
 	$(BIN)/python -m bench.run
@@ -44,6 +53,10 @@ bench: $(VENV)/.installed ## Measure start-up, streams, engine and database; res
 starter: $(VENV)/.installed ## Train the bundled model again: make starter CORPUS=folder
 	@test -n "$(CORPUS)" || { echo "Say where the corpus is: make starter CORPUS=folder"; exit 2; }
 	$(BIN)/gpt2svc train --config starter --corpus $(CORPUS) --output-dir build/starter
+
+screenshots: $(VENV)/.installed-dev ## Take the pictures of the page in docs/images again
+	@sh scripts/install-chromium
+	$(BIN)/python scripts/screenshots.py
 
 image: ## Build the Docker image (BASE=another Python base, TORCH_INDEX=, PIP_CONF=a pip.conf to lend)
 	DOCKER_BUILDKIT=1 docker build --tag $(IMAGE) --build-arg BASE=$(BASE) --build-arg TORCH_INDEX=$(TORCH_INDEX) \

@@ -1,0 +1,64 @@
+"""Pictures of the page for the documents, from the real service with the bundled model: `make screenshots`."""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import Browser, expect, sync_playwright
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from tests.e2e.service import Service  # noqa: E402
+from tests.web.chat_page import ChatPage  # noqa: E402
+from tests.web.chromium import FLAGS, find_chromium  # noqa: E402
+
+TALKS = {
+    "en": ("Hello! Who are you?", "What is a good breakfast?"),
+    "uk": ("Привіт! Хто ти?", "Як справи?"),
+}
+# Name: language, theme, width, height.
+PICTURES = {
+    "chat": ("en", "light", 1360, 820),
+    "chat-uk-dark": ("uk", "dark", 1360, 820),
+    "phone": ("en", "light", 390, 780),
+    "phone-uk-dark": ("uk", "dark", 390, 780),
+}
+
+
+def take(browser: Browser, service: Service, name: str, folder: Path) -> None:
+    lang, theme, width, height = PICTURES[name]
+    context = browser.new_context(
+        locale=lang,
+        color_scheme=theme,  # type: ignore[arg-type]
+        viewport={"width": width, "height": height},
+        has_touch=width < 600,
+        is_mobile=width < 600,
+    )
+    chat = ChatPage(context.new_page(), service.url).open()
+    for count, text in enumerate(TALKS[lang], start=1):
+        chat.field.fill(text)
+        chat.button({"en": "Send", "uk": "Надіслати"}[lang]).click()
+        expect(chat.page.locator("g2-message.assistant .foot")).to_have_count(count)
+    chat.page.screenshot(path=folder / f"{name}.png")
+    context.close()
+
+
+def main() -> None:
+    folder = ROOT / "docs" / "images"
+    folder.mkdir(exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory() as data,
+        Service(Path(data) / "data") as service,
+        sync_playwright() as playwright,
+    ):
+        service.wait_until_ready()
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=list(FLAGS))
+        for name in PICTURES:
+            take(browser, service, name, folder)
+            sys.stdout.write(f"{folder / name}.png\n")
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
