@@ -5,6 +5,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from gpt2svc.api.openapi_limits import describe_limits
@@ -77,8 +78,9 @@ def _build(app: FastAPI) -> dict[str, Any]:
     _drop_invented_errors(document)
     describe_limits(document)
     components = document["components"]
+    schemas: list[type[BaseModel]] = [*EVENT_SCHEMAS, ChatCompletionChunk]
     _, events = models_json_schema(
-        [(schema, "serialization") for schema in (*EVENT_SCHEMAS, ChatCompletionChunk)],
+        [(schema, "serialization") for schema in schemas],
         ref_template="#/components/schemas/{model}",
     )
     components["schemas"] = {**events["$defs"], **components["schemas"]}
