@@ -66,6 +66,8 @@ def test_an_evaluation_is_printed_kept_and_compared(
         (["--window", "1000"], "window"),
         (["--device", "toaster"], "device"),
         (["--stop", ""], "--stop"),
+        (["--url", "localhost:8000"], "--url must begin"),
+        (["--url", "http://127.0.0.1:9", "--window", "8"], "belong to the service"),
     ],
 )
 def test_what_can_not_be_evaluated_ends_with_two_and_keeps_nothing(

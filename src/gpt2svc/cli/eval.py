@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from gpt2svc.models.folder import ModelFolder
 
 _DIGITS = 4
+_READ_TIMEOUT_S = 120.0  # the service may be busy with others' replies
 
 
 def evaluate(
@@ -29,6 +30,12 @@ def evaluate(
     ] = None,
     model: Annotated[
         str | None, typer.Option(help="starter, a pulled hub name, or a folder.", show_default="starter")
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option(help="Measure the model of the service there, such as http://127.0.0.1:8000.")
+    ] = None,
+    api_key: Annotated[
+        str | None, typer.Option(envvar="GPT2SVC_API_KEY", help="Of the service at --url.", show_default=False)
     ] = None,
     baseline: Annotated[
         str | None, typer.Option(metavar="RUN", help="Compare with an earlier evaluation: its id, or `last`.")
@@ -67,7 +74,13 @@ def evaluate(
     if stop and not all(stop):
         raise InvalidInputError("--stop can't be empty.", field="stop")
     earlier = kept.find(baseline) if baseline is not None else None
-    report = _run(settings, data, window, stride, max_new_tokens, tuple(stop or ()))
+    stops = tuple(stop or ())
+    if url is not None:
+        if window or stride or device or dtype:
+            raise InvalidInputError("--window, --stride, --device and --dtype belong to the service at --url.")
+        report = _run_served(url, api_key, model, data, max_new_tokens, stops)
+    else:
+        report = _run(settings, data, window, stride, max_new_tokens, stops)
     kept.add(report)
     if as_json:
         _print_json(report, earlier)
@@ -85,7 +98,6 @@ def _run(
 ) -> "EvaluationReport":
     from gpt2svc.evaluation.evaluation import EvaluationOptions
     from gpt2svc.evaluation.evaluation import evaluate as evaluate_folder
-    from gpt2svc.training.documents import CorpusError
 
     folder = _folder(settings)
     options = EvaluationOptions(
@@ -96,9 +108,36 @@ def _run(
         max_new_tokens=max_new_tokens,
         stop=stop,
     )
+    with _reporting_bad_lines(), _progress_display() as on_progress:
+        return evaluate_folder(folder, data, options, on_progress)
+
+
+def _run_served(
+    url: str, api_key: str | None, model: str | None, data: Path, max_new_tokens: int | None, stop: tuple[str, ...]
+) -> "EvaluationReport":
+    import httpx
+
+    from gpt2svc.evaluation.served import evaluate_served
+
+    if not url.startswith(("http://", "https://")):
+        raise InvalidInputError(f"--url must begin with http:// or https://, unlike {url[:100]!r}.", field="url")
+    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
     try:
-        with _progress_display() as on_progress:
-            return evaluate_folder(folder, data, options, on_progress)
+        client = httpx.Client(base_url=url, headers=headers, timeout=_READ_TIMEOUT_S)
+    except (httpx.InvalidURL, UnicodeEncodeError) as error:
+        raise InvalidInputError(f"--url or --api-key can't be used: {error}.", field="url") from error
+    with client, _reporting_bad_lines(), _progress_display() as on_progress:
+        return evaluate_served(
+            client, data, model=model, max_new_tokens=max_new_tokens, stop=stop, on_progress=on_progress
+        )
+
+
+@contextmanager
+def _reporting_bad_lines() -> Iterator[None]:
+    from gpt2svc.training.documents import CorpusError
+
+    try:
+        yield
     except CorpusError as error:
         for problem in error.problems:
             message(problem)

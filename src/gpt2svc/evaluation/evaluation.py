@@ -1,10 +1,7 @@
 """evaluate: a model folder on a file of examples, every measure that the rows allow."""
 
-import math
-import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,13 +9,12 @@ from gpt2svc.engine.config import EngineConfig
 from gpt2svc.engine.core import EngineCore
 from gpt2svc.engine.device import resolve_device, resolve_dtype, set_num_threads
 from gpt2svc.errors import InvalidInputError
-from gpt2svc.evaluation.bleu import corpus_bleu, is_bleu_available
 from gpt2svc.evaluation.completions import write_completions
-from gpt2svc.evaluation.examples import Example, read_examples
-from gpt2svc.evaluation.likelihood import Likelihood, encode_example, measure_likelihood
-from gpt2svc.evaluation.report import EvaluationReport
-from gpt2svc.evaluation.rouge import corpus_rouge
+from gpt2svc.evaluation.examples import read_examples
+from gpt2svc.evaluation.likelihood import encode_example, measure_likelihood
+from gpt2svc.evaluation.report import EvaluationReport, new_report
 from gpt2svc.evaluation.scorer import Scorer
+from gpt2svc.evaluation.text_measures import compare_texts, likelihood_measures
 from gpt2svc.models.folder import ModelFolder
 from gpt2svc.models.gpt2 import GPT2
 
@@ -66,10 +62,11 @@ def evaluate(
     likelihood = measure_likelihood(
         Scorer(model), encoded, window=window, stride=stride, on_progress=report_to("scoring")
     )
-    metrics = _likelihood_metrics(likelihood)
+    metrics = likelihood_measures(likelihood)
     settings: dict[str, Any] = {
         "window": window,
         "stride": stride,
+        "scores_end_of_text": end_token_id is not None,
         "device": str(device),
         "dtype": str(dtype).removeprefix("torch."),
     }
@@ -87,21 +84,16 @@ def evaluate(
             on_progress=report_to("writing"),
         )
         num_cut = written.num_cut_prompts
-        settings |= {"max_new_tokens": max_new_tokens, "stop": list(options.stop)}
-        settings |= _compare_texts(written.texts, compared, metrics)
-    return EvaluationReport(
-        id=f"eval_{secrets.token_hex(6)}",
-        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        measures, details = compare_texts(written.texts, compared)
+        metrics |= measures
+        settings |= {"max_new_tokens": max_new_tokens, "stop": list(options.stop), **details}
+    return new_report(
         model=folder.name,
         model_revision=folder.revision,
-        data=str(data),
-        data_sha256=examples.digest,
-        num_examples=len(examples.examples),
+        file=examples,
+        likelihood=likelihood,
         num_completions=len(compared),
         num_cut_prompts=num_cut,
-        num_tokens=likelihood.num_tokens,
-        num_bytes=likelihood.num_bytes,
-        num_words=likelihood.num_words,
         metrics=metrics,
         settings=settings,
     )
@@ -125,29 +117,3 @@ def _limits(options: EvaluationOptions, n_positions: int) -> tuple[int, int, int
             field="max_new_tokens",
         )
     return window, stride, max_new_tokens
-
-
-def _likelihood_metrics(likelihood: Likelihood) -> dict[str, float]:
-    measured = {
-        "perplexity": likelihood.perplexity,
-        "bits_per_byte": likelihood.bits_per_byte,
-        "word_perplexity": likelihood.word_perplexity,
-        "loss": likelihood.loss,
-        "accuracy": likelihood.accuracy,
-    }
-    return {name: value for name, value in measured.items() if value is not None and math.isfinite(value)}
-
-
-def _compare_texts(written: Sequence[str], examples: Sequence[Example], metrics: dict[str, float]) -> dict[str, Any]:
-    """Adds to `metrics`; returns what else is worth keeping. White space round a text counts for nothing."""
-    hypotheses = [text.strip() for text in written]
-    references = [example.text.strip() for example in examples]
-    settings = {}
-    if is_bleu_available():
-        bleu = corpus_bleu(hypotheses, references)
-        metrics["bleu"] = bleu.score
-        settings["bleu_signature"] = bleu.signature
-    rouge = corpus_rouge(hypotheses, references)
-    metrics |= {"rouge1": rouge.rouge1, "rouge2": rouge.rouge2, "rougeL": rouge.rouge_l}
-    metrics["exact_match"] = sum(map(str.__eq__, hypotheses, references)) / len(references)
-    return settings

@@ -18,11 +18,12 @@ class Likelihood:
     """Exact sums over all scored tokens; `nats` is their negative log-likelihood.
 
     `num_bytes` and `num_words` are those of the text that the scored tokens spell: end markers spell nothing.
+    `num_correct` were the model's first choice; None where that is not known.
     """
 
     nats: float
     num_tokens: int
-    num_correct: int
+    num_correct: int | None
     num_bytes: int
     num_words: int
 
@@ -45,8 +46,8 @@ class Likelihood:
         return _exp(self.nats / self.num_words) if self.num_words else None
 
     @property
-    def accuracy(self) -> float:
-        return self.num_correct / self.num_tokens
+    def accuracy(self) -> float | None:
+        return None if self.num_correct is None else self.num_correct / self.num_tokens
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,13 @@
 """EvaluationReport: what one evaluation found, as it is printed and kept."""
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any, Final, Self
+
+from gpt2svc.evaluation.examples import ExampleFile
+from gpt2svc.evaluation.likelihood import Likelihood
 
 # In the order in which people read them; each with whether less of it is better.
 METRICS: Final[Mapping[str, bool]] = {
@@ -51,6 +56,36 @@ class EvaluationReport:
         return report
 
 
+def new_report(
+    *,
+    model: str,
+    model_revision: str,
+    file: ExampleFile,
+    likelihood: Likelihood,
+    num_completions: int,
+    num_cut_prompts: int,
+    metrics: Mapping[str, float],
+    settings: Mapping[str, Any],
+) -> EvaluationReport:
+    """With an id of its own, made now."""
+    return EvaluationReport(
+        id=f"eval_{secrets.token_hex(6)}",
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        model=model,
+        model_revision=model_revision,
+        data=str(file.path),
+        data_sha256=file.digest,
+        num_examples=len(file.examples),
+        num_completions=num_completions,
+        num_cut_prompts=num_cut_prompts,
+        num_tokens=likelihood.num_tokens,
+        num_bytes=likelihood.num_bytes,
+        num_words=likelihood.num_words,
+        metrics=metrics,
+        settings=settings,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Difference:
     """Of one metric against the baseline; `is_better` is None where they are equal or the data is not the same."""
@@ -82,7 +117,10 @@ def caveats(report: EvaluationReport, baseline: EvaluationReport) -> list[str]:
     if report.data_sha256 != baseline.data_sha256:
         return [f"The baseline was measured on other data ({baseline.data}): the numbers can't be compared."]
     found = []
-    if report.num_tokens != baseline.num_tokens:
+    is_whole = report.settings.get("scores_end_of_text") == baseline.settings.get("scores_end_of_text")
+    if not is_whole:
+        found.append("Only one of the two runs scored the ends of the texts: their likelihoods differ by that too.")
+    elif report.num_tokens != baseline.num_tokens:
         found.append(
             "The two models cut the text into different tokens: compare bits per byte and word perplexity, "
             "not perplexity, loss and accuracy."
