@@ -100,3 +100,49 @@ def test_retry_after_is_within_sensible_limits() -> None:
         with pytest.raises(OverloadedError) as refusal:
             admission.reserve(1)
         assert refusal.value.retry_after_s == expected
+
+
+def test_one_key_takes_its_share_and_leaves_the_rest_to_others() -> None:
+    reasons: list[str] = []
+    admission = Admission(max_requests=8, max_tokens=1000, max_owner_share=0.5, on_reject=reasons.append)
+    permits = [admission.reserve(10, "key_greedy") for _ in range(4)]
+    with pytest.raises(OverloadedError, match="This API key already has 4"):
+        admission.reserve(10, "key_greedy")
+    for owner in ("key_polite", "key_polite", "", ""):
+        admission.reserve(10, owner)
+    with pytest.raises(OverloadedError, match="The service already works on 8"):
+        admission.reserve(10, "key_other")
+    assert reasons == ["key_requests", "requests"]
+    permits[0].release()
+    admission.reserve(10, "key_greedy")
+
+
+def test_one_key_takes_its_share_of_tokens() -> None:
+    reasons: list[str] = []
+    admission = Admission(max_requests=8, max_tokens=1000, max_owner_share=0.5, on_reject=reasons.append)
+    permit = admission.reserve(400, "key_greedy")
+    with pytest.raises(OverloadedError, match="more than the 500 that one key may have"):
+        admission.reserve(101, "key_greedy")
+    permit.resize(600)  # a reply that alone needs more counts as the bound
+    with pytest.raises(OverloadedError):
+        admission.reserve(1, "key_greedy")
+    admission.reserve(500, "key_polite")
+    with pytest.raises(OverloadedError, match="that the service takes on"):
+        admission.reserve(101)
+    assert reasons == ["key_tokens", "key_tokens", "tokens"]
+
+
+def test_limits_tell_what_a_reservation_would_meet() -> None:
+    admission = Admission(max_requests=8, max_tokens=1000, max_owner_share=0.5)
+    permits = [admission.reserve(100, "key_a"), admission.reserve(50, "")]
+    mine, others = admission.limits("key_a"), admission.limits("key_b")
+    assert (mine.max_requests, mine.num_free_requests) == (4, 3)
+    assert (mine.max_tokens, mine.num_free_tokens) == (500, 400)
+    assert (others.num_free_requests, others.num_free_tokens) == (4, 500)
+    assert (admission.limits("").max_requests, admission.limits("").num_free_requests) == (8, 6)
+    assert mine.reset_s == 150 / 50
+    for permit in permits:
+        permit.release()
+    assert admission.limits("key_a").num_free_requests == 4
+    assert admission.limits("key_a").reset_s == 0
+    assert admission._by_owner == {}  # nothing is kept of whoever has gone

@@ -41,6 +41,7 @@ class Scheduler:
         self._cache = cache
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []  # in the order of admission
+        self._turns: dict[str, int] = {}  # of owners with requests in progress: a number that grows with each turn
 
     def add(self, sequence: Sequence) -> None:
         self.waiting.append(sequence)
@@ -98,8 +99,13 @@ class Scheduler:
         self._cache.check_integrity()
 
     def _next_waiting(self) -> Sequence:
+        """The oldest one of the owner with the fewest running, of equals the one whose last turn is longest ago."""
         num_running = Counter(sequence.request.owner for sequence in self.running)
-        return min(self.waiting, key=lambda sequence: num_running[sequence.request.owner])  # the oldest of equals
+        owners = num_running.keys() | {sequence.request.owner for sequence in self.waiting}
+        self._turns = {owner: turn for owner, turn in self._turns.items() if owner in owners}
+        chosen = min(self.waiting, key=lambda s: (num_running[s.request.owner], self._turns.get(s.request.owner, 0)))
+        self._turns[chosen.request.owner] = max(self._turns.values(), default=0) + 1
+        return chosen
 
     def _schedule_prompt(self, sequence: Sequence, budget: int, scheduled: list[Scheduled]) -> int:
         num_tokens = min(budget, sequence.num_uncomputed_tokens)

@@ -128,8 +128,8 @@ class GenerationSupervisor:
         task.add_done_callback(self._tasks.discard)
 
     def _position(self, job: GenerationJob) -> int:
-        """How many replies of the model get their turn before it, if no more come: the engine takes the oldest one of
-        the owner with the fewest running."""
+        """How many replies of the model get their turn before it, at most, if no more come: the engine takes the oldest
+        one of the owner with the fewest running."""
         running: Counter[str] = Counter()
         waiting: Counter[str] = Counter()
         for run in self._runs.values():
