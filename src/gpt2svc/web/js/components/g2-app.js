@@ -3,6 +3,7 @@ import { define, h } from "../kernel/dom.js";
 import { icon, iconButton } from "./icons.js";
 import { keyDialog, shortcutsDialog } from "./dialogs.js";
 import { detailsDialog } from "./details.js";
+import { transferDialog } from "./transfer.js";
 
 define("g2-app", ({ app, media }) => {
   const { view, language, notices, announcer } = app;
@@ -46,6 +47,7 @@ define("g2-app", ({ app, media }) => {
     shortcutsDialog(app),
     keyDialog(app),
     detailsDialog(app),
+    transferDialog(app),
   ];
 
   /** @param {any} notice */

@@ -56,6 +56,10 @@ define("g2-conversations", ({ app, media }) => {
         h("button", { type: "button", class: "link more", onclick: () => conversations.load(true) }, () => text("list.more")),
     ),
     h("div", { class: "prefs in-list" }, preferences(app)),
+    () =>
+      app.connection.capabilities()?.transfer
+        ? h("button", { type: "button", class: "link transfer", onclick: () => view.dialog.set("transfer") }, icon("download"), () => text("transfer.title"))
+        : null,
     h("footer", { class: "list-foot" }, h("a", { href: "docs", target: "_blank", rel: "noopener" }, () => text("list.docs")), () => {
       const version = app.connection.health()?.versions.gpt2svc;
       return version ? h("span", { class: "muted" }, `v${version}`) : null;

@@ -22,6 +22,11 @@ export class ApiError extends Error {
   }
 }
 
+/**
+ * `body` is sent as JSON, `file` as it is.
+ * @typedef {{body?: unknown, file?: string, headers?: Record<string, string>, signal?: AbortSignal}} RequestOptions
+ */
+
 export class Http {
   /** @type {() => string | null} */ #key;
   /** @type {() => void} */ #onRefusedKey;
@@ -35,21 +40,22 @@ export class Http {
   /**
    * @param {string} method
    * @param {string} path relative to the page, so that a proxy may put the service below a folder
-   * @param {{body?: unknown, headers?: Record<string, string>, signal?: AbortSignal}} [options]
+   * @param {RequestOptions} [options]
    * @returns {Promise<Response>} a good one
    */
   async request(method, path, options = {}) {
     /** @type {Record<string, string>} */ const headers = { ...options.headers };
     const key = this.#key();
     if (key !== null) headers["Authorization"] = `Bearer ${key}`;
-    if (options.body !== undefined) headers["Content-Type"] = "application/json";
+    const content = options.file ?? (options.body === undefined ? undefined : JSON.stringify(options.body));
+    if (content !== undefined) headers["Content-Type"] ??= "application/json";
     /** @type {Response} */ let response;
     try {
       response = await fetch(path, {
         method,
         headers,
         signal: options.signal,
-        body: options.body === undefined ? undefined : JSON.stringify(options.body),
+        body: content,
         credentials: "same-origin",
         cache: "no-store",
       });
@@ -80,7 +86,7 @@ export class Http {
 
   /**
    * @param {string} method @param {string} path
-   * @param {{body?: unknown, headers?: Record<string, string>, signal?: AbortSignal}} [options]
+   * @param {RequestOptions} [options]
    * @returns {Promise<any>}
    */
   async json(method, path, options) {

@@ -58,6 +58,21 @@ export class RemoteRepository {
     });
   }
 
+  /**
+   * @param {string | null} id null for all conversations
+   * @param {"json" | "txt"} format
+   */
+  async exportFile(id, format) {
+    const query = new URLSearchParams({ format, ...(id === null ? {} : { conversation_id: id }) });
+    return (await this.http.request("GET", `api/export?${query}`)).blob();
+  }
+
+  /** @param {string} file of an export @param {boolean} isTrial only say what would happen */
+  importFile(file, isTrial) {
+    const headers = { "Content-Type": file.trimStart().startsWith("{") ? "application/json" : "text/plain" };
+    return this.http.json("POST", `api/import${isTrial ? "?dry_run=true" : ""}`, { file, headers });
+  }
+
   /** @param {string} id */
   #path(id) {
     return `api/conversations/${encodeURIComponent(id)}`;

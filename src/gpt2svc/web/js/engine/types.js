@@ -78,5 +78,7 @@
  * @property {(id: string) => Promise<void>} remove
  * @property {(id: string) => Promise<Message[]>} messages
  * @property {(id: string, messageId: string, content: string) => Promise<Message>} editReply
+ * @property {(id: string | null, format: "json" | "txt") => Promise<Blob>} exportFile
+ * @property {(file: string, isTrial: boolean) => Promise<any>} importFile
  */
 export {};
