@@ -62,6 +62,7 @@ async def refused(client: httpx.AsyncClient, path: str, body: dict[str, Any]) ->
             "messages.0.content",
             "invalid_input",
         ),
+        ({"messages": [{"role": "user", "content": "a", "name": "Ann"}]}, "messages.0.name", "unsupported_value"),
         ({"max_tokens": 256}, "max_tokens", "context_length_exceeded"),
     ],
 )

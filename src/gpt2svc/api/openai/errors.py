@@ -69,6 +69,10 @@ def of_validation(errors: Sequence[Mapping[str, Any]]) -> ApiError:
             message = f"{name} is not supported here." if is_known else f"{name} is not a parameter of this request."
             return ApiError(400, message, "unsupported_parameter" if is_known else "unknown_parameter", param=name)
     for error in errors:
+        if error["type"] == "none_required":
+            field = ".".join(str(part) for part in error["loc"][1:])
+            return ApiError(400, f"{field} is not supported here: only null.", "unsupported_value", param=field)
+    for error in errors:
         path = [part for part in error["loc"][1:] if part in _UNIONS or isinstance(part, int) or part == "messages"]
         if (path and path[-1] in _UNIONS) or (len(path) > 1 and path[0] in _UNIONS):
             name = ".".join(str(part) for part in path[: 1 + max(i for i, p in enumerate(path) if p in _UNIONS)])

@@ -7,9 +7,10 @@ from fastapi import APIRouter, Body, Request
 from fastapi.openapi.models import Example
 from starlette.responses import Response
 
-from gpt2svc.api.error_docs import BODY, error_responses
+from gpt2svc.api.error_docs import BODY
 from gpt2svc.api.openai.answer import answer
 from gpt2svc.api.openai.chat_answer import ChatAnswer
+from gpt2svc.api.openai.error_docs import openai_error_responses
 from gpt2svc.api.openai.errors import OpenAiRoute
 from gpt2svc.api.openai.stream import stream_docs
 from gpt2svc.api.schemas.openai_chat import (
@@ -57,7 +58,7 @@ _RENDER_EXAMPLES = {
     response_description="The whole reply as JSON; with `stream`, its chunks, and `[DONE]` after success.",
     responses={
         200: {"content": {"text/event-stream": stream_docs(ChatCompletionChunk)}},
-        **error_responses(*BODY, 404, 429, 503, 504),
+        **openai_error_responses(*BODY, 404, 429, 503, 504),
     },
 )
 async def create_chat_completion(
@@ -90,7 +91,7 @@ async def create_chat_completion(
     return await answer(services, request, asked, answer_of, is_stream=bool(body.stream))
 
 
-@router.post("/render", summary="Show a chat's prompt", responses=error_responses(*BODY, 404, 503))
+@router.post("/render", summary="Show a chat's prompt", responses=openai_error_responses(*BODY, 404, 503))
 async def render_chat(
     services: ServicesDep, body: Annotated[ChatPrompt, Body(openapi_examples=_RENDER_EXAMPLES)]
 ) -> RenderedPrompt:

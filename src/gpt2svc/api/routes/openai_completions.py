@@ -6,9 +6,10 @@ from fastapi import APIRouter, Body, Request
 from fastapi.openapi.models import Example
 from starlette.responses import Response
 
-from gpt2svc.api.error_docs import BODY, error_responses
+from gpt2svc.api.error_docs import BODY
 from gpt2svc.api.openai.answer import answer
 from gpt2svc.api.openai.completion_answer import CompletionAnswer
+from gpt2svc.api.openai.error_docs import openai_error_responses
 from gpt2svc.api.openai.errors import OpenAiRoute
 from gpt2svc.api.openai.stream import stream_docs
 from gpt2svc.api.schemas.openai_completions import (
@@ -43,7 +44,7 @@ _EXAMPLES = {
     response_description="The texts as JSON; with `stream`, their chunks, and `[DONE]` after success.",
     responses={
         200: {"content": {"text/event-stream": stream_docs(CompletionOut)}},
-        **error_responses(*BODY, 404, 429, 503, 504),
+        **openai_error_responses(*BODY, 404, 429, 503, 504),
     },
 )
 async def create_completion(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fastapi import APIRouter
 
-from gpt2svc.api.error_docs import error_responses
+from gpt2svc.api.openai.error_docs import openai_error_responses
 from gpt2svc.api.openai.errors import OpenAiRoute
 from gpt2svc.api.openai.truth_table import truth_table
 from gpt2svc.api.schemas.openai_chat import ChatCompletionCreate
@@ -21,13 +21,15 @@ from gpt2svc.worker.protocol import EngineState
 router = APIRouter(prefix="/v1/models", tags=["openai"], route_class=OpenAiRoute)
 
 
-@router.get("", summary="List models, as OpenAI does", responses=error_responses())
+@router.get("", summary="List models, as OpenAI does", responses=openai_error_responses())
 async def list_openai_models(services: ServicesDep) -> OpenAiModelList:
     """Loaded ones, the default first, then others on this machine."""
     return OpenAiModelList(data=await _models(services))
 
 
-@router.get("/{model_id:path}", summary="Read a model, and what each parameter does", responses=error_responses(404))
+@router.get(
+    "/{model_id:path}", summary="Read a model, and what each parameter does", responses=openai_error_responses(404)
+)
 async def read_openai_model(services: ServicesDep, model_id: str) -> OpenAiModelDetails:
     """With the table of parameters: which are honoured, within which limits, by which default; which pass because they
     ask for nothing; and which are refused. There are no others: an unknown parameter is refused too.

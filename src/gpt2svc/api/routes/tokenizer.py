@@ -6,8 +6,9 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Query
 from fastapi.openapi.models import Example
 
-from gpt2svc.api.error_docs import BODY, error_responses
+from gpt2svc.api.error_docs import BODY
 from gpt2svc.api.openai.echo import echoed_texts
+from gpt2svc.api.openai.error_docs import openai_error_responses
 from gpt2svc.api.openai.errors import OpenAiRoute
 from gpt2svc.api.schemas.openai_sampling import ModelName
 from gpt2svc.api.schemas.tokenizer import DetokenizeIn, DetokenizeOut, TokenizeIn, TokenizeOut, TokenizerInfo
@@ -29,7 +30,7 @@ _DETOKENIZE = {
 }
 
 
-@router.post("/tokenize", summary="Text to token ids", responses=error_responses(*BODY, 404, 503))
+@router.post("/tokenize", summary="Text to token ids", responses=openai_error_responses(*BODY, 404, 503))
 async def tokenize(services: ServicesDep, body: Annotated[TokenizeIn, Body(openapi_examples=_TOKENIZE)]) -> TokenizeOut:
     """As a prompt at `/v1/completions` is read. Contents of messages are read with `parse_special` false."""
     engine = services.engines.get(body.model)
@@ -44,7 +45,7 @@ async def tokenize(services: ServicesDep, body: Annotated[TokenizeIn, Body(opena
     )
 
 
-@router.post("/detokenize", summary="Token ids to text", responses=error_responses(*BODY, 404, 503))
+@router.post("/detokenize", summary="Token ids to text", responses=openai_error_responses(*BODY, 404, 503))
 async def detokenize(
     services: ServicesDep, body: Annotated[DetokenizeIn, Body(openapi_examples=_DETOKENIZE)]
 ) -> DetokenizeOut:
@@ -53,7 +54,7 @@ async def detokenize(
     return DetokenizeOut(prompt="".join(echoed_texts(tokenizer, body.tokens)))
 
 
-@router.get("/tokenizer_info", summary="What the tokenizer is", responses=error_responses(400, 404, 503))
+@router.get("/tokenizer_info", summary="What the tokenizer is", responses=openai_error_responses(400, 404, 503))
 async def tokenizer_info(
     services: ServicesDep,
     model: Annotated[ModelName | None, Query(description="One of `GET /v1/models`; left out, the default.")] = None,
