@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gpt2svc.chat.conversations import ConversationService
+from gpt2svc.chat.edits import EditService
 from gpt2svc.chat.prompt import PromptBudget
 from gpt2svc.chat.turns import AcceptedTurn, TurnService
 from gpt2svc.errors import StorageFullError
@@ -58,6 +59,7 @@ class ChatStack:
             self.database, self.pool, self.admission, flush_interval_s=flush_interval_s
         )
         self.conversations = ConversationService(self.database, self.pool, self.supervisor)
+        self.edits = EditService(self.database)
         self.turns = TurnService(
             self.database, self.pool, self.admission, self.supervisor, budget if budget is not None else PromptBudget()
         )

@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gpt2svc.chat.history import History, KeptReply
-from gpt2svc.chat.prompt import Prompt, PromptBudget, build_prompt, has_text, render_messages
+from gpt2svc.chat.prompt import TURN_LABELS, Prompt, PromptBudget, build_prompt, has_text, render_messages
 from gpt2svc.errors import ContextWindowError
 from gpt2svc.generation.reply_prefix import ReplyPrefix, prefix_of_text, prefix_of_tokens
 from gpt2svc.generation.settings import SETTING_SPECS, SamplingSettings
+from gpt2svc.generation.stop_strings import StopStrings
 from gpt2svc.models.tokenizer import Tokenizer
 from gpt2svc.persistence.records import MessageRecord
 
@@ -50,12 +51,6 @@ def plan_continuation(
         raise ValueError("There is no reply to continue.")
     message = kept.message
     has_ended_itself = message.status == "completed" and message.finish_reason != "length"
-    prefix = None
-    if is_same_model:
-        prefix = prefix_of_tokens(message.content, kept.tokens, tokenizer, may_be_cut=not has_ended_itself)
-    prefix = prefix or prefix_of_text(message.content, tokenizer)
-    num_kept = len(prefix.tokens)
-
     base = SamplingSettings.from_mapping(
         message.settings if message.settings is not None else history.conversation.settings
     )
@@ -63,14 +58,22 @@ def plan_continuation(
     settings = SamplingSettings.from_mapping(given, base)
     if has_ended_itself and asked.get("seed") is None:
         settings = replace(settings, seed=None)
+    prefix = None
+    if is_same_model:
+        stop_strings = StopStrings(settings.stop, TURN_LABELS)
+        prefix = prefix_of_tokens(message.content, kept.tokens, tokenizer, stop_strings, was_cut=not has_ended_itself)
+    prefix = prefix or prefix_of_text(message.content, tokenizer)
+    num_kept = len(prefix.tokens)
+
     num_added = _length_asked(asked)
     if num_added is None and not has_ended_itself and base.max_new_tokens > num_kept and message.settings is not None:
         num_new = base.max_new_tokens
     else:
         num_new = num_kept + (num_added if num_added is not None else length)
+    num_new = min(num_new, MAX_LENGTH)
     prompt = same_prompt(history.path, kept, tokenizer) if prefix.is_as_sampled else None
-    if prompt is None or len(prompt.token_ids) + num_new > n_positions:
-        prompt, num_new = _fitting_prompt(history, tokenizer, budget, n_positions, num_kept, min(num_new, MAX_LENGTH))
+    if prompt is None or num_new <= num_kept or len(prompt.token_ids) + num_new > n_positions:
+        prompt, num_new = _fitting_prompt(history, tokenizer, budget, n_positions, num_kept, num_new)
     settings = replace(settings, max_new_tokens=num_new, min_new_tokens=0)
     num_least = asked.get("min_new_tokens")
     if num_least is None:

@@ -8,6 +8,7 @@ from gpt2svc.chat.prompt import PromptBudget, build_prompt
 from gpt2svc.chat.text_input import MAX_CONTENT_LENGTH, check_text
 from gpt2svc.errors import ContextWindowError, InvalidInputError
 from gpt2svc.generation.reply_prefix import prefix_of_text, prefix_of_tokens
+from gpt2svc.generation.stop_strings import StopStrings
 from gpt2svc.models.tokenizer import Tokenizer
 from gpt2svc.persistence.records import MessageRecord
 from gpt2svc.persistence.unit_of_work import UnitOfWork
@@ -96,7 +97,7 @@ def _prefix(read: ReadPlace, tokenizer: Tokenizer, revision: str) -> tuple[int, 
         return ()
     kept = None
     if reply.message.model_revision == revision:
-        kept = prefix_of_tokens(reply.message.content, reply.tokens, tokenizer, may_be_cut=True)
+        kept = prefix_of_tokens(reply.message.content, reply.tokens, tokenizer, StopStrings((), ()), was_cut=True)
     token_ids = (kept or prefix_of_text(reply.message.content, tokenizer)).token_ids
     count = place.num_reply_tokens if place.num_reply_tokens is not None else len(token_ids)
     if count > len(token_ids):

@@ -17,6 +17,7 @@ class ContinuedText:
     def __init__(self, tokenizer: Tokenizer, stop_strings: StopStrings, prefix: ReplyPrefix) -> None:
         self._num_prefix_tokens = len(prefix.tokens)  # not settled yet
         self._num_known = len(prefix.text)  # characters at the front of what is not settled yet
+        self._carried = ""  # text of the prefix's tokens that is new: it comes with the next token
         self._reply = ReplyText(tokenizer, stop_strings)
         if prefix.is_as_sampled:
             for token_id in prefix.token_ids:
@@ -34,16 +35,23 @@ class ContinuedText:
         return self._unknown(self._reply.push(token_id, logprobs))
 
     def finish(self, *, has_end_token: bool) -> list[SettledToken]:
-        return self._unknown(self._reply.finish(has_end_token=has_end_token))
+        settled = self._reply.finish(has_end_token=has_end_token)
+        new = self._unknown(settled)
+        if self._carried:  # no token followed that could bring it
+            new.append(SettledToken(settled[-1].token_id, self._carried, None))
+            self._carried = ""
+        return new
 
     def _unknown(self, settled: list[SettledToken]) -> list[SettledToken]:
-        """Of settled tokens those that bring something new: any new token, and one of the prefix whose text goes on."""
-        unknown = []
+        """The new ones of settled tokens, with all text that is new."""
+        new = []
         for token in settled:
             num_known = min(len(token.text), self._num_known)
             self._num_known -= num_known
-            is_new = self._num_prefix_tokens == 0
-            self._num_prefix_tokens -= not is_new
-            if is_new or num_known < len(token.text):
-                unknown.append(SettledToken(token.token_id, token.text[num_known:], token.logprobs))
-        return unknown
+            self._carried += token.text[num_known:]
+            if self._num_prefix_tokens:
+                self._num_prefix_tokens -= 1
+            else:
+                new.append(SettledToken(token.token_id, self._carried, token.logprobs))
+                self._carried = ""
+        return new

@@ -4,6 +4,8 @@ import codecs
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from gpt2svc.generation.reply_text import ReplyText
+from gpt2svc.generation.stop_strings import StopStrings
 from gpt2svc.models.tokenizer import Tokenizer
 from gpt2svc.persistence.records import TokenRecord
 
@@ -25,27 +27,35 @@ class ReplyPrefix:
 
 
 def prefix_of_tokens(
-    content: str, kept: Sequence[TokenRecord], tokenizer: Tokenizer, *, may_be_cut: bool
+    content: str,
+    kept: Sequence[TokenRecord],
+    tokenizer: Tokenizer,
+    stop_strings: StopStrings,
+    *,
+    was_cut: bool,
 ) -> ReplyPrefix | None:
     """The kept tokens of a reply with this text; None where they don't spell it out.
 
-    The last kept token may go on where the text ends: in white space, or, with `may_be_cut`, in whatever was taken off
-    there. A character that was not complete is no part of the prefix: its tokens are, and the next ones complete it.
+    Of a reply that `was_cut`, a character, stop string or turn marker that had begun at the end is not yet text of the
+    prefix: its tokens are there, and the next ones say what it becomes. Of one that had come to its own end, the last
+    token may go on where the text ends only in white space.
     """
     if not kept or "".join(token.text for token in kept) != content:
         return None
-    tokens = list(kept)
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    spelled = decoder.decode(b"".join(tokenizer.token_bytes(token.token_id) for token in tokens))
-    is_mid_character = bool(decoder.getstate()[0])
-    if is_mid_character and tokens[-1].text.endswith("\ufffd"):
-        tokens[-1] = replace(tokens[-1], text=tokens[-1].text[:-1])
+    spelled = decoder.decode(b"".join(tokenizer.token_bytes(token.token_id) for token in kept))
+    if decoder.getstate()[0] and content.endswith("\ufffd"):
         content = content[:-1]
     spelled = spelled.replace("\x00", "\ufffd").removeprefix(" ")
     rest = spelled[len(content) :]
-    if not spelled.startswith(content) or (rest.strip() and not may_be_cut):
+    if not spelled.startswith(content) or (rest.strip() and not was_cut):
         return None
-    return ReplyPrefix(_numbered(tokens), is_as_sampled=True)
+    if was_cut:
+        reply = ReplyText(tokenizer, stop_strings)
+        num_settled = sum(len(settled.text) for token in kept for settled in reply.push(token.token_id))
+        if not reply.is_stopped:
+            content = content[:num_settled]
+    return ReplyPrefix(_numbered(_with_text(kept, content)), is_as_sampled=True)
 
 
 def prefix_of_text(content: str, tokenizer: Tokenizer) -> ReplyPrefix:
@@ -54,6 +64,15 @@ def prefix_of_text(content: str, tokenizer: Tokenizer) -> ReplyPrefix:
     tokens = [TokenRecord(0, token_id, "") for token_id in tokenizer.encode(f" {content}")]
     tokens[0] = replace(tokens[0], text=content)
     return ReplyPrefix(_numbered(tokens), is_as_sampled=False)
+
+
+def _with_text(tokens: Sequence[TokenRecord], content: str) -> list[TokenRecord]:
+    """The tokens with their texts cut where `content` ends."""
+    cut = []
+    for token in tokens:
+        text, content = content[: len(token.text)], content[len(token.text) :]
+        cut.append(replace(token, text=text))
+    return cut
 
 
 def _numbered(tokens: Sequence[TokenRecord]) -> tuple[TokenRecord, ...]:
