@@ -171,3 +171,13 @@ def test_adversarial_stop_strings_cost_one_step_a_character() -> None:
     for character in text:
         state = automaton.advance(state, character)
     assert num_steps <= len(text)
+
+
+def test_verbatim_text_is_every_token_decoded_and_nothing_taken_off(tokenizer: Tokenizer) -> None:
+    raw = " \n\x00User: їжак  \n"
+    ids = bytes_of(tokenizer, raw)
+    reply = ReplyText(tokenizer, StopStrings(["zz"], ()), is_verbatim=True)
+    settled = [token for token_id in ids for token in reply.push(token_id)]
+    settled += reply.finish(has_end_token=False)
+    assert "".join(token.text for token in settled) == raw
+    assert [token.token_id for token in settled] == ids

@@ -117,6 +117,19 @@ def test_special_token_typed_by_a_user_is_ordinary_text(folder: Path) -> None:
     assert tokenizer.decode(ids) == text
 
 
+def test_special_token_in_a_whole_prompt_is_that_token(folder: Path) -> None:
+    tokenizer = Tokenizer.from_folder(folder)
+    eos = tokenizer.eos_token_id
+    assert tokenizer.special_tokens == {END: eos}
+    reference = Backend.from_file(str(folder / "tokenizer.json")) if (folder / "tokenizer.json").exists() else None
+    for text in (f"a{END}{END} b", END, "no mark", f"half <|endof{END}"):
+        ids = tokenizer.encode_marked(text)
+        assert ids.count(eos) == text.count(END)
+        assert [i for i in ids if i != eos] == [i for part in text.split(END) for i in tokenizer.encode(part)]
+        if reference is not None:
+            assert ids == reference.encode(text).ids
+
+
 def test_special_tokens_and_padding_ids_stand_for_nothing(tokenizer: Tokenizer) -> None:
     assert tokenizer.token_bytes(0) == b""
     assert tokenizer.token_bytes(tokenizer.vocab_size) == b""
