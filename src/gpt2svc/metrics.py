@@ -43,9 +43,6 @@ class Metrics:
             "cached_prompt_tokens", "Tokens of prompts that came from a reused prefix."
         )
         self.generation_tokens = self._counter("generation_tokens", "Tokens that were generated.")
-        self.queue_time = self._histogram(
-            "request_queue_time_seconds", "From acceptance until the engine took the reply up.", _FIRST_TOKEN_BUCKETS
-        )
         self.time_to_first_token = self._histogram(
             "time_to_first_token_seconds", "From acceptance to the first token.", _FIRST_TOKEN_BUCKETS
         )
