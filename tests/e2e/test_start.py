@@ -61,7 +61,7 @@ def test_truncated_weights_are_refused(tmp_path: Path) -> None:
 def test_pickle_weights_are_refused_with_a_way_out(tmp_path: Path) -> None:
     folder = starter_copy(tmp_path / "model", without="model.safetensors")
     (folder / "pytorch_model.bin").write_bytes(b"\x80\x04.")
-    assert "safetensors" in the_line(run_serve("--model", str(folder), cwd=tmp_path))
+    assert "gpt2svc convert" in the_line(run_serve("--model", str(folder), cwd=tmp_path))
 
 
 def test_a_config_that_asks_for_code_is_refused(tmp_path: Path) -> None:
