@@ -2,13 +2,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 from tests.web.chat_page import ChatPage
 from tests.web.chromium import FLAGS, find_chromium
 from tests.web.service import WebService
 
 HERE = Path(__file__).parent
+expect.set_options(timeout=20_000)  # a machine that other tests share
 OpenPage = Callable[..., ChatPage]
 
 
@@ -77,7 +78,7 @@ def open_page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Open
             viewport={"width": width, "height": height},
             **options,  # type: ignore[arg-type]
         )
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(30_000)
         contexts.append(context)
         page = context.new_page()
         watch(page, base, faults)

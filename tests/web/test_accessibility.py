@@ -18,28 +18,35 @@ def check(chat: ChatPage, state: str) -> None:
     assert found == [], state
 
 
-@pytest.mark.parametrize("width", [1440, 820, 360])
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("lang", ["en", "uk"])
-def test_axe_finds_nothing(service: WebService, open_page: OpenPage, lang: str, theme: str, width: int) -> None:
+def test_axe_finds_nothing(service: WebService, open_page: OpenPage, lang: str, theme: str) -> None:
     service.say("A reply of the model")
-    chat = open_page(lang=lang, theme=theme, width=width, height=800).open()
+    chat = open_page(lang=lang, theme=theme).open()
     expect(chat.page.locator(".starter").first).to_be_enabled()
-    check(chat, "empty")
+    for width in (1440, 820, 360):
+        chat.page.set_viewport_size({"width": width, "height": 800})
+        check(chat, f"empty, {width}")
+    chat.page.set_viewport_size({"width": 1440, "height": 800})
     chat.ask("A message", "A reply of the model")
-    check(chat, "conversation")
-    if width < 1180:
-        chat.page.locator("button.chip").click()
-        expect(chat.page.locator("#setting-temperature")).to_be_visible()
-        check(chat, "sampling")
+    for width in (1440, 820, 360):
+        chat.page.set_viewport_size({"width": width, "height": 800})
+        check(chat, f"conversation, {width}")
+        if width < 1180:
+            chat.page.locator("button.chip").click()
+            expect(chat.page.locator("#setting-temperature")).to_be_visible()
+            check(chat, f"sampling, {width}")
+            chat.page.keyboard.press("Escape")
+    chat.page.locator("button.only-narrow").click()
+    check(chat, "list, 360")
+    chat.page.keyboard.press("Escape")
+    chat.page.set_viewport_size({"width": 1440, "height": 800})
+    dialogs = {"details": "g2-message.assistant .actions button >> nth=-1", "keys": ".only-wide[aria-label]"}
+    for name, opener in {**dialogs, "transfer": ".link.transfer"}.items():
+        chat.page.locator(opener).first.click()
+        expect(chat.page.locator(f"dialog.dialog-{name}")).to_be_visible()
+        check(chat, name)
         chat.page.keyboard.press("Escape")
-    if width == 360:
-        chat.page.locator("button.only-narrow").click()
-        check(chat, "list")
-        chat.page.keyboard.press("Escape")
-    chat.page.locator("g2-message.assistant .actions button").last.click()
-    expect(chat.page.get_by_role("dialog")).to_be_visible()
-    check(chat, "details")
 
 
 @pytest.mark.parametrize("lang", ["en", "uk"])

@@ -1,15 +1,15 @@
 """Signals, elements, the event parser, the tree and the languages: the page's own modules, run in the browser."""
 
 import pytest
+from playwright.sync_api import Browser
 
 from tests.web.chat_page import ChatPage
-from tests.web.conftest import OpenPage
 from tests.web.service import WebService
 
 
-@pytest.fixture
-def chat(service: WebService, open_page: OpenPage) -> ChatPage:
-    return open_page().open()
+@pytest.fixture(scope="module")
+def chat(service: WebService, browser: Browser) -> ChatPage:
+    return ChatPage(browser.new_page(), service.url).open()
 
 
 def test_effects_follow_what_they_read_and_nothing_else(chat: ChatPage) -> None:
