@@ -43,6 +43,17 @@ def test_a_single_request_of_another_owner_does_not_wait_for_a_long_queue() -> N
     assert [sequence.request_id for sequence in scheduler.running] == ["a2", "b1"]
 
 
+def test_the_wait_for_a_slot_is_summed_up() -> None:
+    scheduler = _scheduler(1, "a1 a2")
+    scheduler.schedule()
+    first = scheduler.queued_s
+    assert (scheduler.num_admitted, first > 0) == (1, True)
+    scheduler.finish(scheduler.running[0])
+    scheduler.schedule()
+    assert scheduler.num_admitted == 2
+    assert scheduler.queued_s > first
+
+
 def test_owners_take_turns() -> None:
     assert _order(_scheduler(1, "a1 a2 a3 b1 b2")) == ["a1", "b1", "a2", "b2", "a3"]
     assert _order(_scheduler(4, "a1 a2 a3 b1 b2 c1")) == ["a1", "b1", "c1", "a2", "b2", "a3"]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
 from gpt2svc.generation.admission import Admission
@@ -38,12 +38,16 @@ def _engine_metrics(states: list[EngineState]) -> Iterator[Metric]:
     restarts = CounterMetricFamily(
         f"{PREFIX}_worker_restarts", "Times that the model's process was started again.", labels=["model"]
     )
+    queued = SummaryMetricFamily(
+        f"{PREFIX}_request_queue_time_seconds", "From a reply's way into the engine to its slot.", labels=["model"]
+    )
     for state in states:
+        queued.add_metric([state.model], state.stats.num_admitted, state.stats.queued_s)
         ready.add_metric([state.model], float(state.status == "ready"))
         slots.add_metric([state.model], state.stats.num_slots)
         used.add_metric([state.model], state.stats.num_slots - state.stats.num_free_slots)
         restarts.add_metric([state.model], state.num_restarts)
-    yield from (ready, slots, used, restarts)
+    yield from (ready, slots, used, restarts, queued)
 
 
 def _gauge(name: str, description: str, value: float) -> GaugeMetricFamily:

@@ -52,6 +52,8 @@ class EngineCore:
             num_slots=self._cache.num_slots,
             num_generated_tokens=self._num_generated_tokens,
             num_steps=self._num_steps,
+            num_admitted=self._scheduler.num_admitted,
+            queued_s=self._scheduler.queued_s,
         )
 
     @property

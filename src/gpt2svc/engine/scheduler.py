@@ -1,5 +1,6 @@
 """Which sequences run in the next step, and how many tokens of each. Torch-free."""
 
+import time
 from collections import Counter, deque
 from typing import NamedTuple
 
@@ -41,6 +42,8 @@ class Scheduler:
         self._cache = cache
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []  # in the order of admission
+        self.num_admitted = 0
+        self.queued_s = 0.0  # of all that were admitted
         self._turns: dict[str, int] = {}  # of owners with requests in progress: a number that grows with each turn
 
     def add(self, sequence: Sequence) -> None:
@@ -65,6 +68,8 @@ class Scheduler:
             self.waiting.remove(sequence)
             sequence.num_computed_tokens = sequence.num_cached_tokens
             self.running.append(sequence)
+            self.num_admitted += 1
+            self.queued_s += time.monotonic() - sequence.added_at
             budget -= self._schedule_prompt(sequence, budget, scheduled)
         return scheduled
 

@@ -1,5 +1,7 @@
 """One request's sequence inside the engine. Torch-free."""
 
+import time
+
 from gpt2svc.engine.types import EngineRequest
 
 NO_SLOT = -1
@@ -11,10 +13,19 @@ class Sequence:
     waiting (no slot) → running (a slot; prefill while more than the last token is uncomputed, then decode) → gone.
     """
 
-    __slots__ = ("num_cached_tokens", "num_computed_tokens", "num_prompt_tokens", "request", "slot", "token_ids")
+    __slots__ = (
+        "added_at",
+        "num_cached_tokens",
+        "num_computed_tokens",
+        "num_prompt_tokens",
+        "request",
+        "slot",
+        "token_ids",
+    )
 
     def __init__(self, request: EngineRequest) -> None:
         self.request = request
+        self.added_at = time.monotonic()
         self.token_ids = list(request.prompt_token_ids)
         self.num_prompt_tokens = len(self.token_ids) - request.num_reply_tokens
         self.num_computed_tokens = 0

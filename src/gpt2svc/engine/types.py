@@ -90,6 +90,8 @@ class EngineStats:
     num_slots: int = 0
     num_generated_tokens: int = 0  # since start
     num_steps: int = 0  # since start
+    num_admitted: int = 0  # requests that have got a slot, since start
+    queued_s: float = 0.0  # seconds that they waited for it, all together
 
 
 @dataclass(frozen=True, slots=True)
