@@ -95,9 +95,7 @@ class Settings(BaseSettings):
     )
     drain_s: float = Field(10.0, ge=0, le=3600, description="How long a shutdown waits for replies in progress.")
     max_body_bytes: int = Field(1_048_576, ge=1024, le=67_108_864, description="Largest request body.")
-    max_import_bytes: int = Field(
-        33_554_432, ge=1024, le=1_073_741_824, description="Largest file that is imported."
-    )
+    max_import_bytes: int = Field(33_554_432, ge=1024, le=1_073_741_824, description="Largest file that is imported.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severe line logged.")
     log_format: Literal["text", "json"] = Field("text", description="Lines for people, or one JSON object a line.")
 

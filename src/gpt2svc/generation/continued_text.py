@@ -55,3 +55,6 @@ class ContinuedText:
                 new.append(SettledToken(token.token_id, self._carried, token.logprobs))
                 self._carried = ""
         return new
+
+
+AnyReplyText = ReplyText | ContinuedText

@@ -9,7 +9,7 @@ from typing import Any
 from gpt2svc.engine.types import EngineRequest, TokenLogprobs, TokenOutput
 from gpt2svc.errors import Gpt2svcError, NotFoundError, UnavailableError, WorkerCrashedError
 from gpt2svc.generation.admission import Admission
-from gpt2svc.generation.continued_text import ContinuedText
+from gpt2svc.generation.continued_text import AnyReplyText, ContinuedText
 from gpt2svc.generation.ending import Ending, deadline_ending, ending_of_output
 from gpt2svc.generation.events import Done, Failed, Started, Token
 from gpt2svc.generation.job import GenerationJob
@@ -63,7 +63,7 @@ class GenerationRun:
         self._entry = LogEntry(log, self._fail_for_storage)
         self._early_ending: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
         self._tokenizer: Tokenizer | None = None
-        self._reply: ReplyText | ContinuedText | None = None
+        self._reply: AnyReplyText | None = None
         self._prefix_text = job.prefix.text if job.prefix is not None else ""
         self._prefix_token_ids = job.prefix.token_ids if job.prefix is not None else ()
         self._is_ended_by_model = False
@@ -148,11 +148,7 @@ class GenerationRun:
         raise WorkerCrashedError("The model's process ended the reply without saying why.")
 
     def _take(
-        self,
-        output: TokenOutput,
-        stop_token_ids: tuple[int, ...],
-        reply: ReplyText | ContinuedText,
-        tokenizer: Tokenizer,
+        self, output: TokenOutput, stop_token_ids: tuple[int, ...], reply: AnyReplyText, tokenizer: Tokenizer
     ) -> None:
         self._num_cached = max(self._num_cached, output.num_cached_tokens)
         if not output.token_ids and output.finish_reason not in ("stop", "length"):
