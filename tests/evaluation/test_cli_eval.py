@@ -97,3 +97,13 @@ def test_bad_lines_and_a_broken_model_end_with_two(
     assert "model.safetensors" in capsys.readouterr().err
     assert run(["eval"]) == 2
     assert "--data" in capsys.readouterr().err
+
+
+def test_a_measurement_that_can_not_be_kept_is_still_shown(
+    tmp_path: Path, model_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "kept" / "evaluations.jsonl").mkdir(parents=True)
+    assert run(arguments(tmp_path, model_path, data)) == 2
+    out, err = capsys.readouterr()
+    assert "perplexity" in out
+    assert "Can't write" in err

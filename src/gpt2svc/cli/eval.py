@@ -1,5 +1,6 @@
 """`gpt2svc eval`: how well a model knows a text, and how close what it writes comes to given answers."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -81,11 +82,11 @@ def evaluate(
         report = _run_served(url, api_key, model, data, max_new_tokens, stops)
     else:
         report = _run(settings, data, window, stride, max_new_tokens, stops)
-    kept.add(report)
     if as_json:
         _print_json(report, earlier)
     else:
         _print_table(report, earlier)
+    kept.add(report)  # after it is shown: a full disk must not cost the measurement
 
 
 def _run(
@@ -96,6 +97,11 @@ def _run(
     max_new_tokens: int | None,
     stop: tuple[str, ...],
 ) -> "EvaluationReport":
+    from gpt2svc.worker.cpu import apply_cpu_options
+    from gpt2svc.worker.options import WorkerOptions
+
+    # Before torch is imported: its threads must wait asleep, or a busy machine slows them tenfold.
+    apply_cpu_options(WorkerOptions(settings.model, models_dir=str(settings.models_dir)), os.environ)
     from gpt2svc.evaluation.evaluation import EvaluationOptions
     from gpt2svc.evaluation.evaluation import evaluate as evaluate_folder
 
