@@ -21,9 +21,21 @@ from gpt2svc.api.middleware.rate_limit import RateLimitMiddleware
 from gpt2svc.api.middleware.request_id import RequestIdMiddleware
 from gpt2svc.api.middleware.security_headers import SecurityHeadersMiddleware
 from gpt2svc.api.middleware.trusted_origin import TrustedOriginMiddleware
-from gpt2svc.api.routes import branches, conversations, generations, health, messages, pages, scoring, transfer
+from gpt2svc.api.routes import (
+    branches,
+    conversations,
+    generations,
+    health,
+    messages,
+    openai_chat,
+    openai_completions,
+    openai_models,
+    pages,
+    scoring,
+    tokenizer,
+    transfer,
+)
 from gpt2svc.api.routes import metrics as metrics_route
-from gpt2svc.api.routes import openai_chat, openai_completions, openai_models, tokenizer
 from gpt2svc.api.services import Services
 from gpt2svc.api.state_collector import StateCollector
 from gpt2svc.chat.conversations import ConversationService

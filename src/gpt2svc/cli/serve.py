@@ -87,8 +87,8 @@ def require_key_beyond_loopback(settings: "Settings") -> None:
     if settings.api_key is None and not settings.is_loopback and not has_active_keys(settings.database_path):
         raise ConfigError(
             f"host is {settings.host} (from {settings.source_of('host')}), which other machines can reach, and there "
-            "is no API key. Set GPT2SVC_API_KEY (16 characters or more), create one with `gpt2svc keys create NAME`, or "
-            "leave host at 127.0.0.1.",
+            "is no API key. Set GPT2SVC_API_KEY (16 characters or more), create one with `gpt2svc keys create NAME`, "
+            "or leave host at 127.0.0.1.",
             field="host",
         )
 
