@@ -31,7 +31,8 @@ class Scheduled(NamedTuple):
 
 class Scheduler:
     """First come, first served among the requests of one owner; between owners, whoever has the fewest running is next,
-    so that nobody's long queue holds up another's single request. Each decoding sequence gets its one row in each step; prompts share what is left.
+    so that nobody's long queue holds up another's single request. Each decoding sequence gets its one row in each step;
+    prompts share what is left.
 
     A prompt that is longer than what is left is read in chunks, so that it can't hold up the others' next tokens.
     """
