@@ -13,7 +13,8 @@ export function transferDialog(app) {
     const found = signal(/** @type {any} */ (null));
     const problem = signal(/** @type {any} */ (null));
     let file = "";
-    const input = h("input", { type: "file", id: "import-file", accept: ".json,.txt,application/json,text/plain", class: "field", onchange: look });
+    const input = h("input", { type: "file", id: "import-file", accept: ".json,.txt,application/json,text/plain", class: "visually-hidden", onchange: look });
+    const name = signal("");
     return [
       h("h3", null, () => text("transfer.export")),
       h("p", { class: "muted small" }, () => text("transfer.formats")),
@@ -26,8 +27,8 @@ export function transferDialog(app) {
           button("transfer.all", () => save(null, format)),
         ),
       ),
-      h("h3", null, h("label", { for: "import-file" }, () => text("transfer.import"))),
-      input,
+      h("h3", null, () => text("transfer.import")),
+      h("label", { class: "button file" }, input, icon("upload"), () => name() || text("transfer.choose")),
       () => (problem() === null ? null : h("p", { class: "problem", role: "alert" }, () => language.problem(problem()))),
       () => (found() === null ? null : preview(found())),
     ];
@@ -59,6 +60,7 @@ export function transferDialog(app) {
       found.set(null);
       problem.set(null);
       const chosen = input.files?.[0];
+      name.set(chosen?.name ?? "");
       if (!chosen) return;
       file = await chosen.text();
       await ask(true);
