@@ -63,9 +63,7 @@ def main() -> None:
                 _compare(model, core, info.dtype, batch, options)
 
 
-def _compare(
-    model: GPT2LMHeadModel, core: EngineCore, dtype: str, batch: int, options: argparse.Namespace
-) -> None:
+def _compare(model: GPT2LMHeadModel, core: EngineCore, dtype: str, batch: int, options: argparse.Namespace) -> None:
     prompts = torch.randint(1, model.config.vocab_size, (batch, options.prompt)).tolist()
     greedy = SamplingParams(seed=0, temperature=0, repetition_penalty=1.0, max_new_tokens=options.new)
     sampled = SamplingParams(seed=0, max_new_tokens=options.new)

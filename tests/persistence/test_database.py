@@ -61,10 +61,10 @@ async def test_opening_creates_the_folder_and_what_was_written_is_there_after_re
     async with Database(path) as database:
         written = await new_conversation(database, title="Привіт")
     assert sorted(file.name for file in path.parent.iterdir()) == [
-            "gpt2svc.db",
-            "gpt2svc.lock",
-            "gpt2svc.write-lock",
-        ]
+        "gpt2svc.db",
+        "gpt2svc.lock",
+        "gpt2svc.write-lock",
+    ]
     async with Database(path) as database, database.read() as uow:
         assert await uow.conversations.get(written.id, "") == written
 

@@ -10,8 +10,8 @@ from gpt2svc.errors import ModelFormatError, UnsafeModelError
 from gpt2svc.models.json_file import parse_json_object
 
 HOW_TO_CONVERT: Final = (
-    "Pickle files can run any code when they are read, so they are not served. If you trust where it comes from, convert "
-    "it once: gpt2svc convert FOLDER --output NEW_FOLDER --allow-pickle"
+    "Pickle files can run any code when they are read, so they are not served. If you trust where it comes from, "
+    "convert it once: gpt2svc convert FOLDER --output NEW_FOLDER --allow-pickle"
 )
 
 # GPT-2 xl's header has 60 kB.
