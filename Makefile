@@ -52,7 +52,8 @@ bench: $(VENV)/.installed ## Measure start-up, streams, engine and database; res
 
 starter: $(VENV)/.installed ## Train the bundled model again: make starter CORPUS=folder
 	@test -n "$(CORPUS)" || { echo "Say where the corpus is: make starter CORPUS=folder"; exit 2; }
-	$(BIN)/gpt2svc train --config starter --corpus $(CORPUS) --output-dir build/starter
+	$(BIN)/gpt2svc train --config starter --corpus $(CORPUS) --output-dir build/starter-base
+	$(BIN)/gpt2svc train --config starter_finish --corpus $(CORPUS) --model build/starter-base --output-dir build/starter
 
 screenshots: $(VENV)/.installed-dev ## Take the pictures of the page in docs/images again
 	@sh scripts/install-chromium
