@@ -56,7 +56,7 @@ def test_settings_are_frozen() -> None:
         ("prompt_max_messages", "0", "1"),
         ("prompt_max_tokens", "15", "16"),
         ("flush_interval_ms", "1001", "1000"),
-        ("sse_ping_s", "0", "0.05"),
+        ("sse_ping_s", "0", "0.01"),
         ("sse_send_timeout_s", "0.5", "1"),
         ("drain_s", "nan", "finite"),
         ("max_body_bytes", "1023", "1024"),

@@ -271,3 +271,13 @@ async def test_a_small_window_gets_a_shorter_reply_unless_the_length_was_set(sta
     turn = await stack.turns.post(conversation.id, "", "Hi", settings={"max_new_tokens": 10})
     await stack.supervisor.result(turn.generation_id, "")
     assert stack.other_engine.requests[1].params.max_new_tokens == 10
+
+
+async def test_a_model_that_failed_to_load_takes_no_message(stack: ChatStack) -> None:
+    conversation = await stack.conversations.create("")
+    stack.engine.fail("The weights are truncated.")
+    with pytest.raises(UnavailableError, match="The weights are truncated"):
+        await stack.turns.post(conversation.id, "", "Hello")
+    async with stack.database.read() as uow:
+        assert await uow.messages.last(conversation.id) is None
+    assert stack.admission.num_requests == 0

@@ -1,9 +1,7 @@
-"""5,000 tokens at 1,000 a second: the page stays at ease. The stream is made in the browser, as none is that long."""
+"""5,000 tokens at 1,000 a second stay one text node. Made in the browser: no reply of the service is that long."""
 
 from tests.web.conftest import OpenPage
 from tests.web.service import WebService
-
-MAX_TASK_MS = 50
 
 STREAM = """
 () => {
@@ -46,32 +44,33 @@ STREAM = """
 """
 
 
+# Looked at between frames for as long as the reply grows; the first 2,000 characters may still bring its parts.
+WATCH = """
+() => {
+    window.seen = { nodes: new Set(), texts: new Set() };
+    const look = () => {
+        const text = document.querySelector('.is-live .text');
+        if (text?.textContent.length > 2000) {
+            window.seen.nodes.add(document.querySelectorAll('g2-message.assistant *').length);
+            window.seen.texts.add(text.childNodes.length);
+        }
+        requestAnimationFrame(look);
+    };
+    look();
+}
+"""
+
+
 def test_five_thousand_tokens_at_a_thousand_a_second(service: WebService, open_page: OpenPage) -> None:
     chat = open_page()
     conversation = service.api("POST", "/api/conversations", json={"title": "Fast"})["id"]
     chat.open(f"/#{conversation}")
     chat.page.evaluate(STREAM)
-    # Time of the page's own thread: what other programs on a busy machine take is not counted.
-    inspector = chat.page.context.new_cdp_session(chat.page)
-    inspector.send("Performance.enable", {"timeDomain": "threadTicks"})
-
-    def measure() -> dict[str, float]:
-        return {each["name"]: each["value"] for each in inspector.send("Performance.getMetrics")["metrics"]}
-
+    chat.page.evaluate(WATCH)
     chat.say("go")
-    chat.page.wait_for_function("() => document.querySelector('.is-live .text')?.textContent.length > 2000")
-    nodes = "document.querySelectorAll('g2-message.assistant *').length"
-    early = chat.page.evaluate(nodes)
-    chat.page.wait_for_function("() => document.querySelector('.is-live .text')?.textContent.length > 25000")
-    before = measure()
-    assert chat.page.evaluate(nodes) == early
-    assert chat.page.evaluate("document.querySelector('g2-message.assistant .text').childNodes.length") == 1
-    chat.page.wait_for_function("() => document.querySelector('.is-live .text')?.textContent.length > 30000")
-    after = measure()
-    spent = {name: after[name] - before[name] for name in after}
-    frame_ms = 1000 * spent["TaskDuration"] / max(1.0, spent["LayoutCount"])  # of the longest texts
-    assert frame_ms < MAX_TASK_MS
     chat.page.wait_for_function(
         "lines => document.querySelector('g2-message.assistant .text')?.textContent.split('\\n').length > lines",
         arg=5000 // 12,
     )
+    assert len(chat.page.evaluate("[...window.seen.nodes]")) == 1
+    assert chat.page.evaluate("[...window.seen.texts]") == [1]

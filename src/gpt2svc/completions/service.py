@@ -16,6 +16,7 @@ from gpt2svc.generation.admission import Admission, Permit
 from gpt2svc.generation.settings import SamplingSettings
 from gpt2svc.metrics import Metrics
 from gpt2svc.models.tokenizer import Tokenizer
+from gpt2svc.worker.availability import require_usable
 from gpt2svc.worker.protocol import EngineClient, EnginePool
 
 
@@ -120,10 +121,8 @@ class CompletionService:
         self, request: CompletionRequest, permits: Sequence[Permit]
     ) -> tuple[CompletionFacts, EngineClient]:
         engine = self._engines.get(request.model)
-        tokenizer, n_positions = engine.tokenizer, engine.n_positions
-        state = engine.state
-        if state.status in ("failed", "stopped"):
-            raise UnavailableError(f"The model {state.model!r} can't be used: {state.error}")
+        require_usable(engine)
+        tokenizer, n_positions, state = engine.tokenizer, engine.n_positions, engine.state
         max_prompt_tokens = _max_prompt_tokens(request, n_positions)
         prompts = await asyncio.to_thread(_encode, request.prompts, tokenizer, max_prompt_tokens)
         vocab_size = state.info.vocab_size if state.info is not None else tokenizer.vocab_size
