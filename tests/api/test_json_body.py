@@ -87,3 +87,12 @@ async def test_methods_without_a_body_are_passed_on_untouched() -> None:
     exchange = Exchange([part(b"not json at all", more=False), DISCONNECT], method="GET")
     await exchange.run()
     assert exchange.received[0] == part(b"not json at all", more=False)
+
+
+async def test_a_declared_length_far_over_the_limit_is_refused_before_any_of_it_is_read() -> None:
+    exchange = Exchange([part(b"1")])
+    exchange.scope["headers"].append((b"content-length", b"10000000000"))
+    await exchange.run()
+    assert exchange.sent[0]["status"] == 413
+    assert len(exchange.messages) == 1
+    assert exchange.received == []

@@ -258,3 +258,30 @@ async def test_stream_ends_with_what_went_wrong_when_its_events_fail(services: S
     assert events[0] == SseEvent("token", {"text": "a", "token_id": 1}, "1")
     assert (events[1].name, events[1].data["status"], events[1].id) == ("error", "failed", None)
     assert "secret" not in events[1].data["message"]
+
+
+async def test_a_lone_surrogate_in_parent_id_is_named(client: httpx.AsyncClient) -> None:
+    identifier = await new_conversation(client)
+    response = await client.post(
+        f"/api/conversations/{identifier}/messages",
+        content=b'{"content": "hi", "parent_id": "\\ud800"}',
+        headers={"Content-Type": "application/json"},
+    )
+    assert response.status_code == 422
+    assert response.json()["error"]["param"] == "parent_id"
+    assert await messages_of(client, identifier) == []
+
+
+@pytest.mark.parametrize("content", ["\u200b", "\ufeff\u2060", "\u0007", " \t\u00ad\n"])
+async def test_content_in_which_nothing_can_be_seen_is_blank(client: httpx.AsyncClient, content: str) -> None:
+    identifier = await new_conversation(client)
+    response = await client.post(f"/api/conversations/{identifier}/messages", json={"content": content})
+    assert response.status_code == 422
+    assert response.json()["error"]["param"] == "content"
+    assert await messages_of(client, identifier) == []
+
+
+async def test_a_string_that_is_too_long_is_measured_in_characters(client: httpx.AsyncClient) -> None:
+    response = await client.post("/api/conversations", json={"title": "x" * 1000})
+    assert response.status_code == 422
+    assert "at most 200 characters" in response.json()["error"]["message"]

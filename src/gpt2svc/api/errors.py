@@ -169,7 +169,8 @@ def _reason(name: str, error: Mapping[str, Any]) -> str:
         case "too_short":
             return f"{name} must not be empty."
         case "too_long":
-            return f"{name} must have at most {ctx['max_length']} entries, not {ctx['actual_length']}."
+            unit = "characters" if isinstance(error["input"], str) else "entries"
+            return f"{name} must have at most {ctx['max_length']} {unit}."
         case "finite_number":
             return f"{name} must be a finite number."
         case "string_unicode":

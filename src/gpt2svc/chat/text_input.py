@@ -1,5 +1,7 @@
 """Checks of texts that users send, in the words of the HTTP interface."""
 
+import unicodedata
+
 from gpt2svc.errors import InvalidInputError
 
 MAX_CONTENT_LENGTH = 100_000  # characters: far over any window, small enough to count its tokens
@@ -10,9 +12,14 @@ MAX_IDEMPOTENCY_KEY_LENGTH = 255
 def check_content(content: str) -> str:
     """Raises InvalidInputError when a message is blank, too long or not storable text."""
     check_text("content", content, MAX_CONTENT_LENGTH)
-    if not content.strip():
+    if is_blank(content):
         raise InvalidInputError("content must not be empty or blank.", field="content")
     return content
+
+
+def is_blank(text: str) -> bool:
+    """Whether nothing of it can be seen: white space, controls, and format characters such as U+200B and U+FEFF."""
+    return all(character.isspace() or unicodedata.category(character) in ("Cc", "Cf") for character in text)
 
 
 def check_title(title: str | None) -> str | None:
@@ -20,7 +27,7 @@ def check_title(title: str | None) -> str | None:
     if title is None:
         return None
     check_text("title", title, MAX_TITLE_INPUT_LENGTH)
-    if not title.strip():
+    if is_blank(title):
         raise InvalidInputError("title must not be blank; leave it out or send null for none.", field="title")
     return title.strip()
 

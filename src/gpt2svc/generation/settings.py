@@ -80,7 +80,15 @@ SETTING_SPECS: Mapping[str, SettingSpec] = {
     "max_new_tokens": SettingSpec(
         int, 100, 1, 1023, None, "The reply's length in tokens at most. `max_length` is an alias."
     ),
-    "min_new_tokens": SettingSpec(int, 0, 0, 1023, 0, "The reply can't end before this many tokens."),
+    "min_new_tokens": SettingSpec(
+        int,
+        0,
+        0,
+        1023,
+        0,
+        "The model's end-of-text token can't come before this many tokens; a stop string or the next turn still ends "
+        "the reply.",
+    ),
 }
 
 

@@ -46,6 +46,9 @@ class JsonBodyMiddleware:
             return
         is_file = scope["path"] in self._file_limits
         name, max_bytes = self._file_limits.get(scope["path"], ("max_body_bytes", self._max_bytes))
+        if _declared_bytes(scope) > max_bytes + _DISCARD_BYTES:
+            await _too_large(name, max_bytes).response()(scope, receive, send)
+            return
         timeout_s = self._read_timeout_s * (FILE_TIMEOUT_FACTOR if is_file else 1)
         try:
             async with asyncio.timeout(timeout_s):
@@ -88,9 +91,17 @@ class JsonBodyMiddleware:
                 return bytes(body)
 
 
+def _declared_bytes(scope: Scope) -> int:
+    """What Content-Length says: good for refusing early, never for believing."""
+    given = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+    return int(given) if given.isdigit() and len(given) <= 20 else 0
+
+
 def _size_refusal(body: bytes, name: str, max_bytes: int) -> ApiError | None:
-    if len(body) <= max_bytes:
-        return None
+    return _too_large(name, max_bytes) if len(body) > max_bytes else None
+
+
+def _too_large(name: str, max_bytes: int) -> ApiError:
     message = f"The body has more than {max_bytes} bytes (setting {name})."
     return ApiError(413, message, "body_too_large", headers={"Connection": "close"})
 

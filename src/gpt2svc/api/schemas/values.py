@@ -15,9 +15,12 @@ class RequestBody(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
-def _refuse_nul(text: str) -> str:
+def _refuse_unstorable(text: str) -> str:
     if "\x00" in text:
         raise ValueError("must not hold a NUL character")
+    # NOTE: pydantic refuses these itself for some kinds of string and not for others.
+    if not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("must not hold a lone surrogate, which is not valid Unicode")
     return text
 
 
@@ -32,7 +35,7 @@ def _as_int(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Text = Annotated[str, Strict(), AfterValidator(_refuse_nul)]  # NOTE: pydantic itself refuses lone surrogates
+Text = Annotated[str, Strict(), AfterValidator(_refuse_unstorable)]
 FilledText = Annotated[Text, AfterValidator(_refuse_blank), Field(json_schema_extra={"minLength": 1, "pattern": r"\S"})]
 # A whole number is Annotated[int, Strict(), <its limits>, AS_INT]: limits after AS_INT would be lost to OpenAPI.
 AS_INT = BeforeValidator(_as_int)
