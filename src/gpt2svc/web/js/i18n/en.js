@@ -88,9 +88,9 @@ export const en = {
   "welcome.leadPlain": "A small language model runs right here. It needs no network, and what you write stays with this service.",
   "welcome.honest": "It is small: it writes fluent text, but its facts are often wrong.",
   "starter.1": "Hello! Who are you?",
-  "starter.2": "How do trees drink water?",
-  "starter.3": "Tell me a story about a lighthouse.",
-  "starter.4": "What is a good breakfast?",
+  "starter.2": "How are you today?",
+  "starter.3": "I want to book a table.",
+  "starter.4": "Are you a person?",
 
   "say.label": "Your message",
   "say.placeholder": "Write a message…",
