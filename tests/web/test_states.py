@@ -99,8 +99,8 @@ def test_a_failed_model_is_explained(service: WebService, open_page: OpenPage) -
     chat = open_page().open()
     expect(chat.page.get_by_role("alert")).to_contain_text("The model could not be loaded. model.safetensors is cut.")
     chat.say("Hello?")
-    expect(chat.pending).to_contain_text("Hello?")
-    expect(chat.pending).to_contain_text("The model can't answer right now. Your text is kept")
+    expect(chat.page.get_by_role("log")).to_contain_text("Hello?")
+    expect(chat.page.get_by_role("log")).to_contain_text("The model can't answer right now. Your text is kept")
     chat.button("Back to the field").click()
     expect(chat.field).to_have_value("Hello?")
 
