@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import time
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -143,6 +144,21 @@ def _connect(path: Path) -> sqlite3.Connection:
     )
 
 
+def _set_wal(connection: sqlite3.Connection) -> str:
+    """The journal mode that SQLite then has."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            ((mode,),) = connection.execute("PRAGMA journal_mode = WAL").fetchall()
+            return str(mode)
+        except sqlite3.OperationalError as error:
+            # NOTE: for this statement SQLite does not wait: a second process that switches at the same time is told
+            # "locked" at once.
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
 def _enter_wal_mode(path: Path) -> None:
     """The mode is a property of the file: writers and readers no longer wait for each other."""
     _check_writable(path)
@@ -150,7 +166,7 @@ def _enter_wal_mode(path: Path) -> None:
         storage_errors(path),
         closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)) as connection,
     ):
-        ((mode,),) = connection.execute("PRAGMA journal_mode = WAL").fetchall()
+        mode = _set_wal(connection)
         if mode != "wal":
             raise StorageError(
                 f"The file system of {path.parent} can't hold a database in WAL mode: put the data folder on a local "
