@@ -11,6 +11,7 @@ from gpt2svc.engine.types import (
     EngineStats,
     ModelInfo,
     NextToken,
+    Pooling,
     Scoring,
     TokenLogprobs,
     TokenOutput,
@@ -35,7 +36,8 @@ params = st.builds(
     logprobs=st.none() | st.integers(0, 20),
 )
 scorings = st.builds(Scoring, counts, counts, st.none() | counts, st.booleans())
-requests = st.builds(EngineRequest, texts, token_ids, params, texts, counts, st.none() | scorings)
+poolings = st.builds(Pooling, st.sampled_from(["mean", "last"]))
+requests = st.builds(EngineRequest, texts, token_ids, params, texts, counts, st.none() | scorings, st.none() | poolings)
 logprobs = st.none() | st.lists(st.builds(TokenLogprobs, floats, pairs), max_size=3).map(tuple)
 finish_reasons = st.sampled_from([None, "stop", "length", "abort", "error"])
 token_outputs = st.builds(TokenOutput, texts, token_ids, logprobs, finish_reasons, st.none() | texts, counts)
@@ -46,7 +48,8 @@ scored_outputs = st.builds(
     prompt_logprobs=st.lists(st.builds(TokenLogprobs, floats, pairs), max_size=3).map(tuple),
     next_token=st.none() | next_tokens,
 )
-outputs = token_outputs | scored_outputs
+pooled_outputs = st.builds(replace, token_outputs, pooled=st.binary(max_size=20))
+outputs = token_outputs | scored_outputs | pooled_outputs
 stats = st.builds(EngineStats, counts, counts, counts, counts, counts, counts)
 infos = st.builds(
     ModelInfo,

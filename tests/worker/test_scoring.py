@@ -1,4 +1,4 @@
-"""Scoring through a worker process of its own: a random model, torch, frames and all."""
+"""Scoring and pooling through a worker process of its own: a random model, torch, frames and all."""
 
 import asyncio
 from pathlib import Path
@@ -8,11 +8,12 @@ import pytest
 import torch
 from transformers import GPT2LMHeadModel
 
-from gpt2svc.engine.types import Scoring
+from gpt2svc.engine.types import Pooling, Scoring
 from gpt2svc.errors import EngineError
 from gpt2svc.models.catalogue import ModelCatalogue
 from gpt2svc.worker.client import WorkerClient
 from gpt2svc.worker.options import WorkerOptions
+from gpt2svc.worker.pooling import pool_prompt
 from gpt2svc.worker.scoring import score_prompt
 from tests.fakes.checkpoints import random_gpt2
 from tests.fakes.tokenizer import TINY_EOS_ID, TINY_VOCAB_SIZE, write_tokenizer_folder
@@ -42,12 +43,16 @@ async def test_scores_come_back_while_replies_are_written(reference: GPT2LMHeadM
     try:
         alone = await written("alone")
         everything = Scoring(num_top=5, num_next=7, has_distribution=True)
-        scores, *replies = await asyncio.gather(
-            score_prompt(client, "score", prompt, everything), *(written(str(i)) for i in range(4))
+        scores, pooled, *replies = await asyncio.gather(
+            score_prompt(client, "score", prompt, everything),
+            pool_prompt(client, "pool", prompt, Pooling("mean")),
+            *(written(str(i)) for i in range(4)),
         )
         assert replies == [alone] * 4
         with torch.no_grad():
             logprobs = torch.log_softmax(reference(torch.tensor([prompt])).logits[0], -1)
+            hidden = reference.transformer(torch.tensor([prompt])).last_hidden_state[0]
+        assert pooled.vector == pytest.approx(hidden.mean(0).tolist(), abs=1e-5)
         assert [score.logprob for score in scores.logprobs] == pytest.approx(
             logprobs[:-1].gather(1, torch.tensor(prompt[1:]).unsqueeze(1)).squeeze(1).tolist(), abs=1e-4
         )
@@ -58,6 +63,8 @@ async def test_scores_come_back_while_replies_are_written(reference: GPT2LMHeadM
         assert len(scores.next_token.top) == 7
         with pytest.raises(EngineError, match="window"):
             await score_prompt(client, "long", (*prompt, 1), Scoring())
+        with pytest.raises(EngineError, match="window"):
+            await pool_prompt(client, "long", (*prompt, 1), Pooling())
         assert client.num_requests == 0
     finally:
         await client.aclose()

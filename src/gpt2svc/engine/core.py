@@ -9,6 +9,7 @@ from gpt2svc.engine.config import EngineConfig
 from gpt2svc.engine.kv_cache import KVCache
 from gpt2svc.engine.logprobs import PromptScores, score_prompt
 from gpt2svc.engine.model import Cache, Model
+from gpt2svc.engine.pooling import Pooler
 from gpt2svc.engine.request_check import check_request
 from gpt2svc.engine.sampler import Sampler
 from gpt2svc.engine.sampling_batch import NOT_A_NUMBER, SampledToken
@@ -33,6 +34,7 @@ class EngineCore:
         self._cache = KVCache(self._store, config.max_num_seqs, is_prefix_reuse_enabled=config.is_prefix_reuse_enabled)
         self._scheduler = Scheduler(config, self._cache)
         self._sampler = Sampler(config.max_num_seqs, model.n_positions, model.vocab_size, model.device)
+        self._pooler = Pooler()
         self._sequences: dict[str, Sequence] = {}
         self._outputs: list[TokenOutput] = []  # of requests that ended between steps
         self._num_generated_tokens = 0
@@ -97,7 +99,7 @@ class EngineCore:
         try:
             scheduled = self._scheduler.schedule()
             sampled = [item.sequence for item in scheduled if item.is_sampled and not item.sequence.is_only_scored]
-            tokens, scores = self._run(scheduled, sampled)
+            tokens, scores, pooled = self._run(scheduled, sampled)
         except Exception as error:
             _log.exception("A step of the engine failed")
             return outputs + self._fail(scheduled, error)
@@ -112,6 +114,11 @@ class EngineCore:
             for item in scheduled
             if item.sequence.request_id in scores
         ]
+        outputs += [
+            self._pooled(item.sequence, pooled[item.sequence.request_id])
+            for item in scheduled
+            if item.sequence.request_id in pooled
+        ]
         return outputs
 
     def check_integrity(self) -> None:
@@ -123,19 +130,25 @@ class EngineCore:
 
     def _run(
         self, scheduled: list[Scheduled], sampled: list[Sequence]
-    ) -> tuple[list[SampledToken], dict[str, PromptScores]]:
-        """The next tokens of `sampled`, and by request what is told of the prompts that are scored."""
+    ) -> tuple[list[SampledToken], dict[str, PromptScores], dict[str, bytes | None]]:
+        """The next tokens of `sampled`, and by request what is told of the prompts that are scored or pooled."""
         chunks = [
             Chunk(
                 slot=item.sequence.slot,
                 start=item.sequence.num_computed_tokens,
                 token_ids=item.sequence.next_token_ids(item.num_tokens),
-                is_sampled=item.is_sampled,
+                is_sampled=item.is_sampled and item.sequence.request.pooling is None,
                 num_scored=item.num_scored,
+                num_pooled=item.num_pooled,
             )
             for item in scheduled
         ]
-        logits = self._model.forward(chunks, self._store)
+        pooled: dict[str, bytes | None] = {}
+        if any(chunk.num_pooled for chunk in chunks):
+            logits, hidden = self._model.forward_with_hidden(chunks, self._store)
+            pooled = self._pooler.add(scheduled, hidden)
+        else:
+            logits = self._model.forward(chunks, self._store)
         scores: dict[str, PromptScores] = {}
         if any(chunk.num_scored for chunk in chunks):
             rows: list[int] = []  # to sample from
@@ -150,7 +163,7 @@ class EngineCore:
                 if item.is_sampled and not item.sequence.is_only_scored:
                     rows.append(end - 1)
             logits = logits[torch.tensor(rows, dtype=torch.int64, device=logits.device)]
-        return (self._sampler.sample(logits, sampled) if sampled else []), scores
+        return (self._sampler.sample(logits, sampled) if sampled else []), scores, pooled
 
     def _score(self, item: Scheduled) -> TokenOutput:
         """Of a prompt that is not sampled from in this step: the end where it is only scored and that is done."""
@@ -169,6 +182,12 @@ class EngineCore:
                 self._end(sequence, is_cache_valid=False)
             return replace(output, token_ids=(), logprobs=None, finish_reason="error", error=NOT_A_NUMBER)
         return replace(output, prompt_logprobs=scores.logprobs, next_token=scores.next_token)
+
+    def _pooled(self, sequence: Sequence, vector: bytes | None) -> TokenOutput:
+        self._end(sequence, is_cache_valid=vector is not None)
+        if vector is None:
+            return self._output(sequence, finish_reason="error", error=NOT_A_NUMBER)
+        return replace(self._output(sequence, finish_reason="length"), pooled=vector)
 
     def _accept(self, sequence: Sequence, token: SampledToken) -> TokenOutput:
         if token.error is not None:
@@ -204,6 +223,7 @@ class EngineCore:
 
     def _end(self, sequence: Sequence, *, is_cache_valid: bool = True) -> None:
         self._sampler.forget(sequence)
+        self._pooler.forget(sequence)
         self._scheduler.finish(sequence, is_cache_valid=is_cache_valid)
         del self._sequences[sequence.request_id]
 

@@ -20,6 +20,10 @@ class Cache(Protocol):
         """Copy the first `num_tokens` positions of a slot to another."""
         ...
 
+    def copy_positions(self, source: int, target: int, start: int, end: int) -> None:
+        """Copy the positions from `start` to before `end` of a slot to another, and touch no other position of it."""
+        ...
+
 
 class Model(Protocol):
     n_positions: int
@@ -32,4 +36,8 @@ class Model(Protocol):
 
     def forward(self, chunks: Sequence[Chunk], cache: Any) -> torch.Tensor:
         """Floating-point logits (num_sampled, vocab_size), those after each chunk's last `num_logits` rows."""
+        ...
+
+    def forward_with_hidden(self, chunks: Sequence[Chunk], cache: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        """As `forward`, and the last hidden states (num_pooled, n_embd) of each chunk's last `num_pooled` rows."""
         ...

@@ -22,7 +22,7 @@ def check_request(request: EngineRequest, *, n_positions: int, vocab_size: int) 
         raise InvalidInputError(
             f"The prompt has the token id {bad}, but the model's ids are 0 to {vocab_size - 1}.", field="prompt"
         )
-    is_only_scored = request.scoring is not None and request.params.max_new_tokens == 0
+    is_only_scored = request.params.max_new_tokens == 0 and (request.scoring is not None or request.pooling is not None)
     max_prompt = n_positions if is_only_scored else n_positions - 1
     if num_prompt > max_prompt:
         room = "." if is_only_scored else ", with room for one new token."
@@ -31,6 +31,10 @@ def check_request(request: EngineRequest, *, n_positions: int, vocab_size: int) 
             num_tokens=num_prompt,
             max_tokens=max_prompt,
             field="prompt",
+        )
+    if request.pooling is not None and (not is_only_scored or request.scoring is not None):
+        raise InvalidInputError(
+            "A prompt that is pooled can't be continued or scored in the same request.", field="pooling"
         )
     if request.scoring is not None:
         _check_scoring(request.scoring, num_prompt)

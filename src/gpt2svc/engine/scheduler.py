@@ -29,6 +29,20 @@ class Scheduled(NamedTuple):
         return max(0, start + self.num_tokens - max(start, scoring.start - 1))
 
 
+    @property
+    def num_pooled(self) -> int:
+        """Of how many of the last rows the hidden states are wanted."""
+        pooling = self.sequence.request.pooling
+        if pooling is None:
+            return 0
+        return self.num_tokens if pooling.kind == "mean" else int(self.is_sampled)
+
+    @property
+    def num_pooled_in_all(self) -> int:
+        """Over how many rows a prompt that is pooled is averaged."""
+        pooling = self.sequence.request.pooling
+        return len(self.sequence.token_ids) if pooling is not None and pooling.kind == "mean" else 1
+
 class Scheduler:
     """First come, first served among the requests of one owner; between owners, whoever has the fewest running is next,
     so that nobody's long queue holds up another's single request. Each decoding sequence gets its one row in each step;

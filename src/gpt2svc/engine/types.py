@@ -25,6 +25,7 @@ class EngineRequest:
     owner: str = ""
     num_reply_tokens: int = 0
     scoring: "Scoring | None" = None
+    pooling: "Pooling | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,16 @@ class Scoring:
     num_top: int = 0
     num_next: int | None = None
     has_distribution: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pooling:
+    """One vector for the whole prompt instead of a continuation, with `max_new_tokens` 0; it may fill the window.
+
+    Of the last hidden states, after the final norm: the "mean" over all tokens, or that of the "last" token.
+    """
+
+    kind: Literal["mean", "last"] = "mean"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +90,9 @@ class TokenOutput:
     prompt_logprobs: tuple[TokenLogprobs, ...] | None = None
     next_token: NextToken | None = None
 
+    With beam search the tokens are those that the whole search agrees on, at the end the rest of the best hypothesis;
+    the last output brings the `num_return_sequences` best `hypotheses`, best first.
+    That of a prompt that is pooled brings `pooled`, n_embd numbers in float32, little-endian.
 
 @dataclass(frozen=True, slots=True)
 class EngineStats:
@@ -89,6 +103,8 @@ class EngineStats:
     num_free_slots: int = 0
     num_slots: int = 0
     num_generated_tokens: int = 0  # since start
+    pooled: bytes | None = None
+    hypotheses: tuple[Hypothesis, ...] | None = None
     num_steps: int = 0  # since start
     num_admitted: int = 0  # requests that have got a slot, since start
     queued_s: float = 0.0  # seconds that they waited for it, all together

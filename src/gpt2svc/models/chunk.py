@@ -15,6 +15,7 @@ class Chunk(NamedTuple):
     token_ids: Sequence[int]  # one of a decoding sequence, up to the step's budget of a prompt
     is_sampled: bool  # the logits after the chunk's last row are wanted
     num_scored: int = 0  # and those after so many of its last rows, that one included
+    num_pooled: int = 0  # of so many of its last rows the last hidden states are wanted
 
     @property
     def num_logits(self) -> int:

@@ -71,16 +71,25 @@ class GPT2:
 
         At most one chunk a slot. The logits are those after each chunk's last `num_logits` rows, in order.
         """
+        return self.forward_with_hidden(chunks, cache)[0]
+
+    @torch.inference_mode()
+    def forward_with_hidden(self, chunks: Sequence[Chunk], cache: KeyValueStore) -> tuple[Tensor, Tensor]:
+        """As `forward`, and the last hidden states, after the final norm, of each chunk's last `num_pooled` rows.
+
+        (num_sampled, vocab_size) and (num_pooled, n_embd), both in self.dtype.
+        """
         batch = RowBatch(chunks, cache, self._scratch, self.dtype, self._kept)
         self._kept = batch.decode_attention
         x = functional.embedding(batch.token_ids, self._token_embedding)
         x = x + functional.embedding(batch.positions, self._position_embedding)
         for i, layer in enumerate(self._layers):
+        hidden = self._norm(batch.pooled_rows(x))
             x = layer.forward(i, x, batch)
         if batch.num_sampled == 0:
-            return x.new_empty((0, self.vocab_size))
+            return x.new_empty((0, self.vocab_size)), hidden
         logits = self._head(self._norm(batch.sampled_rows(x)))
-        return logits[: batch.num_sampled]
+        return logits[: batch.num_sampled], hidden
 
 
 class _LayerNorm:

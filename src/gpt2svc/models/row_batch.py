@@ -64,6 +64,13 @@ class RowBatch:
                 sampled + [0] * (padded_rows(len(sampled)) - len(sampled)), device=store.device
             )
 
+        pooled = [
+            row
+            for last, chunk in zip(last_rows, chunks, strict=True)
+            for row in range(last + 1 - chunk.num_pooled, last + 1)
+        ]
+        self._pooled = torch.tensor(pooled, device=store.device) if pooled else None
+
         width = store.n_head * store.head_dim
         rows = len(token_ids) + len(padding)
         self._out = scratch.take("attended", (rows, width), dtype)
@@ -99,3 +106,7 @@ class RowBatch:
     def sampled_rows(self, x: Tensor) -> Tensor:
         """Of x (rows, n_embd) those whose logits are wanted, then padding."""
         return x[: padded_rows(self.num_sampled)] if self._sampled is None else x[self._sampled]
+
+    def pooled_rows(self, x: Tensor) -> Tensor:
+        """Of x (rows, n_embd) those whose hidden states are wanted, chunk by chunk: (num_pooled, n_embd)."""
+        return x[:0] if self._pooled is None else x[self._pooled]

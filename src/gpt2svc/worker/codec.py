@@ -13,6 +13,7 @@ from gpt2svc.engine.types import (
     EngineStats,
     ModelInfo,
     NextToken,
+    Pooling,
     Scoring,
     TokenLogprobs,
     TokenOutput,
@@ -46,6 +47,7 @@ def encode(message: Message) -> bytes:
                 request.owner,
                 request.num_reply_tokens,
                 request.scoring and astuple(request.scoring),
+                request.pooling and astuple(request.pooling),
             ]
         case Start(options):
             fields = [asdict(options)]
@@ -75,8 +77,10 @@ def _output_fields(output: TokenOutput) -> list[Any]:
         output.error,
         output.num_cached_tokens,
     ]
-    if output.prompt_logprobs is not None:
+    if output.prompt_logprobs is not None or output.pooled is not None:
         fields += [_logprobs_fields(output.prompt_logprobs), _next_token_fields(output.next_token)]
+    if output.pooled is not None:
+        fields.append(base64.b64encode(output.pooled).decode("ascii"))
     return fields
 
 
@@ -105,6 +109,7 @@ def _output(
     cached: int,
     prompt_logprobs: list[Any] | None = None,
     next_token: list[Any] | None = None,
+    pooled: str | None = None,
 ) -> TokenOutput:
     return TokenOutput(
         request_id,
@@ -115,6 +120,7 @@ def _output(
         cached,
         _logprobs(prompt_logprobs),
         _next_token(next_token),
+        None if pooled is None else base64.b64decode(pooled, validate=True),
     )
 
 
@@ -139,12 +145,14 @@ def _submit(
     owner: str,
     num_reply_tokens: int,
     scoring: list[Any] | None,
+    pooling: list[Any] | None,
 ) -> Submit:
     params["logit_bias"] = tuple((token_id, bias) for token_id, bias in params["logit_bias"])
     params["stop_token_ids"] = tuple(params["stop_token_ids"])
     sampling = SamplingParams(**params)
     wanted = None if scoring is None else Scoring(*scoring)
-    return Submit(EngineRequest(request_id, tuple(prompt_token_ids), sampling, owner, num_reply_tokens, wanted))
+    pooled = None if pooling is None else Pooling(*pooling)
+    return Submit(EngineRequest(request_id, tuple(prompt_token_ids), sampling, owner, num_reply_tokens, wanted, pooled))
 
 
 def _start(options: dict[str, Any]) -> Start:

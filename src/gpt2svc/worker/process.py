@@ -117,11 +117,14 @@ class WorkerProcess:
                 self._send((*refused, *outputs), engine.stats)
 
     def _send(self, outputs: tuple[TokenOutput, ...], stats: EngineStats) -> None:
-        """One frame, and one more for each distribution: a step's worth of those could be over a frame's limit."""
+        """One frame, and one more for each distribution or vector: a step's worth could be over a frame's limit."""
+        small = []
         for output in outputs:
-            if output.next_token is not None:
+            if output.next_token is not None or output.pooled is not None:
                 self._channel.send(Outputs((output,), stats))
-        self._channel.send(Outputs(tuple(output for output in outputs if output.next_token is None), stats))
+            else:
+                small.append(output)
+        self._channel.send(Outputs(tuple(small), stats))
 
     def _first_message(self) -> Start:
         while True:
