@@ -79,6 +79,7 @@ class TokenOutput:
     last id. `num_cached_tokens` is how much of the prompt came from a reused prefix.
 
     Of a prompt that is scored, the scores come first, in pieces and in order, and `next_token` with the last of them.
+    That of a prompt that is pooled brings `pooled`, n_embd numbers in float32, little-endian.
     """
 
     request_id: str
@@ -89,10 +90,8 @@ class TokenOutput:
     num_cached_tokens: int = 0
     prompt_logprobs: tuple[TokenLogprobs, ...] | None = None
     next_token: NextToken | None = None
+    pooled: bytes | None = None
 
-    With beam search the tokens are those that the whole search agrees on, at the end the rest of the best hypothesis;
-    the last output brings the `num_return_sequences` best `hypotheses`, best first.
-    That of a prompt that is pooled brings `pooled`, n_embd numbers in float32, little-endian.
 
 @dataclass(frozen=True, slots=True)
 class EngineStats:
@@ -103,8 +102,6 @@ class EngineStats:
     num_free_slots: int = 0
     num_slots: int = 0
     num_generated_tokens: int = 0  # since start
-    pooled: bytes | None = None
-    hypotheses: tuple[Hypothesis, ...] | None = None
     num_steps: int = 0  # since start
     num_admitted: int = 0  # requests that have got a slot, since start
     queued_s: float = 0.0  # seconds that they waited for it, all together
