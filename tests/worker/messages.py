@@ -41,7 +41,7 @@ requests = st.builds(EngineRequest, texts, token_ids, params, texts, counts, st.
 logprobs = st.none() | st.lists(st.builds(TokenLogprobs, floats, pairs), max_size=3).map(tuple)
 finish_reasons = st.sampled_from([None, "stop", "length", "abort", "error"])
 token_outputs = st.builds(TokenOutput, texts, token_ids, logprobs, finish_reasons, st.none() | texts, counts)
-next_tokens = st.builds(NextToken, pairs, floats, st.none() | st.binary(max_size=20))
+next_tokens = st.builds(NextToken, pairs, floats, floats, st.none() | st.binary(max_size=20))
 scored_outputs = st.builds(
     replace,
     token_outputs,

@@ -28,7 +28,6 @@ class Scheduled(NamedTuple):
             return 0
         return max(0, start + self.num_tokens - max(start, scoring.start - 1))
 
-
     @property
     def num_pooled(self) -> int:
         """Of how many of the last rows the hidden states are wanted."""
@@ -42,6 +41,7 @@ class Scheduled(NamedTuple):
         """Over how many rows a prompt that is pooled is averaged."""
         pooling = self.sequence.request.pooling
         return len(self.sequence.token_ids) if pooling is not None and pooling.kind == "mean" else 1
+
 
 class Scheduler:
     """First come, first served among the requests of one owner; between owners, whoever has the fewest running is next,

@@ -84,8 +84,8 @@ class GPT2:
         x = functional.embedding(batch.token_ids, self._token_embedding)
         x = x + functional.embedding(batch.positions, self._position_embedding)
         for i, layer in enumerate(self._layers):
-        hidden = self._norm(batch.pooled_rows(x))
             x = layer.forward(i, x, batch)
+        hidden = self._norm(batch.pooled_rows(x))
         if batch.num_sampled == 0:
             return x.new_empty((0, self.vocab_size)), hidden
         logits = self._head(self._norm(batch.sampled_rows(x)))
