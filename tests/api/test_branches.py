@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from tests.api.conftest import client_of, new_conversation
 from tests.fakes.engine import ScriptedEngine
 from tests.fakes.sse import parse_sse, reply_text
+from tests.fakes.tokenizer import TINY_EOS_ID
 
 
 async def messages_of(client: httpx.AsyncClient, conversation: str) -> list[dict[str, Any]]:
@@ -139,6 +140,74 @@ async def test_continuation_adds_what_the_conversation_allows_unless_told(
     third = (await client.post(url_of(second, "continue"), json={"settings": {"max_length": 2}})).json()
     assert third["content"] == "abcdefghijklmn"
     assert engine.requests[-1].num_reply_tokens == 12
+
+
+async def test_reply_goes_on_from_an_earlier_place_by_another_token(
+    client: httpx.AsyncClient, engine: ScriptedEngine
+) -> None:
+    engine.say(" Привіт, hello the world")
+    first = await replied(client, settings={"seed": 5, "max_new_tokens": 60})
+    own = engine.encode(" Привіт, hello the world")
+    (other,) = engine.encode("!")
+    body = {"num_reply_tokens": 8, "next_token_id": other, "settings": {"temperature": 0.5}}
+    engine.say(" and on")
+    response = await client.post(url_of(first, "continue"), json={**body, "stream": True})
+    events = parse_sse(response.content)
+    request = engine.requests[-1]
+    assert request.prompt_token_ids == engine.requests[0].prompt_token_ids + own[:8] + (other,)
+    assert (request.num_reply_tokens, request.params.seed, request.params.temperature) == (9, 5, 0.5)
+    assert request.params.max_new_tokens == 60  # the length that the whole was to have
+    branch = (await messages_of(client, first["conversation_id"]))[-1]
+    assert branch["content"] == engine.decode((*own[:8], other)).removeprefix(" ") + " and on"
+    assert branch["content"] == events[0].data["prefix_text"] + reply_text(events)
+    assert branch["parent_id"] == first["parent_id"]
+    # The place may lie inside a character: what the token makes of it is shown once that is known.
+    engine.say(engine.encode(" П")[-1:] + engine.encode("x"))
+    inside = (await client.post(url_of(first, "continue"), json={"num_reply_tokens": 2})).json()
+    assert inside["content"] == "Пx"
+    # A branch of a branch, and one of a text that nobody sampled.
+    engine.say(" more")
+    second = (await client.post(url_of(branch, "continue"), json={"num_reply_tokens": 9})).json()
+    assert second["content"] == engine.decode((*own[:8], other)).removeprefix(" ") + " more"
+    edited = (await client.post(url_of(first, "edit"), json={"content": "My words"})).json()
+    engine.say(" here")
+    third = (await client.post(url_of(edited, "continue"), json={"num_reply_tokens": 3, "next_token_id": other})).json()
+    assert third["content"] == "My! here"
+
+
+async def test_branch_from_a_token_is_one_branch_for_one_key(client: httpx.AsyncClient) -> None:
+    first = await replied(client)
+    headers = {"Idempotency-Key": "branch-1"}
+    body = {"num_reply_tokens": 1}
+    one = await client.post(url_of(first, "continue"), json=body, headers=headers)
+    two = await client.post(url_of(first, "continue"), json=body, headers=headers)
+    assert (one.status_code, two.status_code, one.json()["id"]) == (201, 200, two.json()["id"])
+    for other in ({}, {"num_reply_tokens": 2}, {**body, "next_token_id": 0}):
+        refused = await client.post(url_of(first, "continue"), json=other, headers=headers)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (422, "idempotency_mismatch"), other
+
+
+async def test_place_or_token_that_nothing_can_follow_is_refused(
+    client: httpx.AsyncClient, engine: ScriptedEngine
+) -> None:
+    engine.say(" a\nUse it")
+    first = await replied(client)
+    num_tokens = len(engine.encode(" a\nUse it"))
+    (end_of_label,) = engine.encode("r")
+    for body, param in (
+        ({"num_reply_tokens": num_tokens + 1}, "num_reply_tokens"),
+        ({"num_reply_tokens": 0}, "num_reply_tokens"),
+        ({"num_reply_tokens": -1}, "num_reply_tokens"),
+        ({"num_reply_tokens": "1"}, "num_reply_tokens"),
+        ({"next_token_id": TINY_EOS_ID}, "next_token_id"),
+        ({"next_token_id": 9_999}, "next_token_id"),
+        ({"next_token_id": 10_000_001}, "next_token_id"),
+        ({"num_reply_tokens": 2, "settings": {"stop": ["a"]}}, "num_reply_tokens"),
+        ({"num_reply_tokens": 4, "next_token_id": end_of_label, "settings": {"stop": ["User"]}}, "next_token_id"),
+    ):
+        refused = await client.post(url_of(first, "continue"), json=body)
+        assert (refused.status_code, refused.json()["error"]["param"]) == (422, param), (body, refused.text)
+    assert len(await messages_of(client, first["conversation_id"])) == 2
 
 
 async def test_reply_that_ended_itself_gets_another_draw_and_at_least_one_token(

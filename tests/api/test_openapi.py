@@ -20,6 +20,8 @@ PATHS = {
     "/api/conversations/{conversation_id}/messages/{message_id}/regenerate": {"post"},
     "/api/conversations/{conversation_id}/messages/{message_id}/continue": {"post"},
     "/api/conversations/{conversation_id}/messages/{message_id}/edit": {"post"},
+    "/api/conversations/{conversation_id}/messages/{message_id}/tokens": {"get"},
+    "/api/vocabulary": {"get"},
     "/api/export": {"get"},
     "/api/import": {"post"},
     "/api/next-token": {"post"},

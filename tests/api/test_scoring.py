@@ -50,6 +50,7 @@ async def test_whole_distribution_is_binary(
     assert response.headers["content-type"] == "application/octet-stream"
     assert response.headers["x-vocab-size"] == str(TINY_VOCAB_SIZE)
     assert (response.headers["x-model"], response.headers["x-entropy"]) == ("tiny", "1.25")
+    assert response.headers["x-log-normalizer"] == "2.5"
     values = struct.unpack(f"<{TINY_VOCAB_SIZE}f", response.content)
     assert max(values) == -0.5
 
@@ -74,6 +75,41 @@ async def test_places_in_a_conversation(client: httpx.AsyncClient, engine: Scrip
         assert engine.requests[-1].prompt_token_ids == expected, body
     messages = (await client.get(f"/api/conversations/{reply['conversation_id']}/messages")).json()["data"]
     assert len(messages) == 2
+
+
+async def test_tokens_of_a_reply_are_those_of_its_making(client: httpx.AsyncClient, engine: ScriptedEngine) -> None:
+    engine.say(" hello the ÿ world")
+    reply = await replied(client, "Привіт")
+    url = f"/api/conversations/{reply['conversation_id']}/messages"
+    body = (await client.get(f"{url}/{reply['id']}/tokens")).json()
+    assert body["prompt"] == "User: Привіт\nAssistant:"
+    assert body["prompt_token_ids"] == list(engine.requests[0].prompt_token_ids)
+    assert body["reply_token_ids"] == list(engine.encode(" hello the ÿ world"))
+    assert (body["is_exact"], body["model"], body["n_positions"]) == (True, "tiny", 256)
+    assert (body["eos_token_id"], body["dropped_message_ids"]) == (TINY_EOS_ID, [])
+    vocabulary = (await client.get("/api/vocabulary", params={"model": "tiny"})).json()
+    assert (vocabulary["model"], vocabulary["model_revision"]) == (body["model"], body["model_revision"])
+    assert len(vocabulary["tokens"]) == TINY_VOCAB_SIZE
+    assert vocabulary["tokens"][TINY_EOS_ID] == ""
+    shown = "".join(vocabulary["tokens"][token_id] for token_id in body["reply_token_ids"])
+    assert shown == " hello the \ufffd\ufffd world"
+    # A question has the prompt that a reply to it would have; an edited reply the tokens of its text.
+    question = (await client.get(f"{url}/{reply['parent_id']}/tokens")).json()
+    assert (question["prompt"], question["reply_token_ids"]) == (body["prompt"], [])
+    edited = (await client.post(f"{url}/{reply['id']}/edit", json={"content": "hell"})).json()
+    other = (await client.get(f"{url}/{edited['id']}/tokens")).json()
+    assert (other["reply_token_ids"], other["is_exact"]) == (list(engine.encode(" hell")), False)
+
+
+async def test_tokens_of_others_are_not_found(client: httpx.AsyncClient) -> None:
+    reply, other = await replied(client), await replied(client)
+    for conversation, message in (
+        (reply["conversation_id"], other["id"]),
+        ("conv_" + "0" * 26, reply["id"]),
+    ):
+        response = await client.get(f"/api/conversations/{conversation}/messages/{message}/tokens")
+        assert response.status_code == 404
+    assert (await client.get("/api/vocabulary", params={"model": "no-such-model"})).status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -176,9 +212,12 @@ async def test_numbers_equal_transformers_through_a_real_worker(tmp_path: Path) 
         prompt = text[:25]
         prompt_ids = tiny_tokenizer().encode(prompt, add_special_tokens=False).ids
         with torch.no_grad():
-            logprobs = torch.log_softmax(reference(torch.tensor([prompt_ids])).logits[0, -1], -1)
+            logits = reference(torch.tensor([prompt_ids])).logits[0, -1]
+        logprobs = torch.log_softmax(logits, -1)
         binary = await client.post(NEXT, json={"prompt": prompt, "full": True})
         assert struct.unpack(f"<{TINY_VOCAB_SIZE}f", binary.content) == pytest.approx(logprobs.tolist(), abs=1e-4)
+        normalizer = float(binary.headers["x-log-normalizer"])
+        assert normalizer == pytest.approx(torch.logsumexp(logits, -1).item(), abs=1e-4)
         listed = (await client.post(NEXT, json={"prompt": prompt, "top_n": 1000})).json()
         assert len(listed["tokens"]) == TINY_VOCAB_SIZE
         assert sum(math.exp(token["logprob"]) for token in listed["tokens"]) == pytest.approx(1.0, abs=1e-5)

@@ -295,4 +295,4 @@ def _next_token(request: EngineRequest) -> NextToken | None:
     logprobs = {token_id: -0.5 - i for i, token_id in enumerate(ids)}
     distribution = struct.pack(f"<{TINY_VOCAB_SIZE}f", *(logprobs[i] for i in range(TINY_VOCAB_SIZE)))
     top = tuple(logprobs.items())[: scoring.num_next or 0]
-    return NextToken(top, 1.25, distribution if scoring.has_distribution else None)
+    return NextToken(top, 1.25, 2.5, distribution if scoring.has_distribution else None)

@@ -2,7 +2,8 @@
 
 A reply that was cut (interrupted, cancelled) is continued exactly: the same prompt, the same tokens, the same seed, up
 to the length that it was to have. So is one that ended at its length limit, which gets as much again. One that had come
-to its own end gets another draw, and at least one token before it may end again.
+to its own end gets another draw, and at least one token before it may end again. From an earlier place, with a token
+put there by hand perhaps, it goes on as one that was cut there.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,8 +12,9 @@ from typing import Any
 
 from gpt2svc.chat.history import History, KeptReply
 from gpt2svc.chat.prompt import TURN_LABELS, Prompt, PromptBudget, build_prompt, has_text, render_messages
-from gpt2svc.errors import ContextWindowError
-from gpt2svc.generation.reply_prefix import ReplyPrefix, prefix_of_text, prefix_of_tokens
+from gpt2svc.chat.turn_request import ReplyCut
+from gpt2svc.errors import ContextWindowError, InvalidInputError
+from gpt2svc.generation.reply_prefix import ReplyPrefix, prefix_of_ids, prefix_of_text, prefix_of_tokens
 from gpt2svc.generation.settings import SETTING_SPECS, SamplingSettings
 from gpt2svc.generation.stop_strings import StopStrings
 from gpt2svc.models.tokenizer import Tokenizer
@@ -50,7 +52,7 @@ def plan_continuation(
     if kept is None:
         raise ValueError("There is no reply to continue.")
     message = kept.message
-    has_ended_itself = message.status == "completed" and message.finish_reason != "length"
+    has_ended_itself = kept.cut is None and message.status == "completed" and message.finish_reason != "length"
     base = SamplingSettings.from_mapping(
         message.settings if message.settings is not None else history.conversation.settings
     )
@@ -58,11 +60,14 @@ def plan_continuation(
     settings = SamplingSettings.from_mapping(given, base)
     if has_ended_itself and asked.get("seed") is None:
         settings = replace(settings, seed=None)
-    prefix = None
-    if is_same_model:
-        stop_strings = StopStrings(settings.stop, TURN_LABELS)
-        prefix = prefix_of_tokens(message.content, kept.tokens, tokenizer, stop_strings, was_cut=not has_ended_itself)
-    prefix = prefix or prefix_of_text(message.content, tokenizer)
+    stop_strings = StopStrings(settings.stop, TURN_LABELS)
+    if kept.cut is not None:
+        prefix = _cut_prefix(kept.cut, reply_token_ids(kept, tokenizer, is_same_model)[0], tokenizer, stop_strings)
+    else:
+        own = None
+        if is_same_model:
+            own = prefix_of_tokens(message.content, kept.tokens, tokenizer, stop_strings, was_cut=not has_ended_itself)
+        prefix = own or prefix_of_text(message.content, tokenizer)
     num_kept = len(prefix.tokens)
 
     num_added = _length_asked(asked)
@@ -80,6 +85,43 @@ def plan_continuation(
         num_least = min(max(base.min_new_tokens, num_kept + 1 if has_ended_itself else 0), num_new)
     settings = SamplingSettings.from_mapping({"min_new_tokens": num_least}, settings)
     return ContinuationPlan(prefix, settings, prompt)
+
+
+def reply_token_ids(kept: KeptReply, tokenizer: Tokenizer, is_same_model: bool) -> tuple[tuple[int, ...], bool]:
+    """The tokens that the model reads for a reply, and whether they are the very ones that it wrote."""
+    content = kept.message.content
+    own = None
+    if is_same_model:
+        own = prefix_of_tokens(content, kept.tokens, tokenizer, StopStrings((), ()), was_cut=True)
+    return (own or prefix_of_text(content, tokenizer)).token_ids, own is not None
+
+
+def _cut_prefix(
+    cut: ReplyCut, token_ids: tuple[int, ...], tokenizer: Tokenizer, stop_strings: StopStrings
+) -> ReplyPrefix:
+    """Raises InvalidInputError where there is no such place, or no reply could go on from it."""
+    count = cut.num_reply_tokens if cut.num_reply_tokens is not None else len(token_ids)
+    if count > len(token_ids):
+        raise InvalidInputError(
+            f"num_reply_tokens must be at most {len(token_ids)}, the tokens of this reply.", field="num_reply_tokens"
+        )
+    token_ids = token_ids[:count]
+    if cut.next_token_id is not None:
+        if not tokenizer.token_bytes(cut.next_token_id):
+            raise InvalidInputError(
+                f"next_token_id {cut.next_token_id} stands for no text: nothing could follow it.", field="next_token_id"
+            )
+        token_ids += (cut.next_token_id,)
+    if not token_ids:
+        raise InvalidInputError(
+            "num_reply_tokens 0 without next_token_id keeps nothing of the reply: regenerate it.",
+            field="num_reply_tokens",
+        )
+    prefix = prefix_of_ids(token_ids, tokenizer, stop_strings)
+    if prefix is None:
+        field = "next_token_id" if cut.next_token_id is not None else "num_reply_tokens"
+        raise InvalidInputError(f"{field}: the reply ends with this token, so that nothing follows it.", field=field)
+    return prefix
 
 
 def _length_asked(asked: Mapping[str, Any]) -> int | None:

@@ -1,9 +1,9 @@
 """What a reply answers: its conversation, the path from the root, and what the last prompt left out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from gpt2svc.chat.turn_request import Continuation, NewMessage, Regeneration, TurnRequest
+from gpt2svc.chat.turn_request import Continuation, NewMessage, Regeneration, ReplyCut, TurnRequest
 from gpt2svc.errors import ConversationBusyError, InvalidInputError, NotFoundError
 from gpt2svc.persistence.records import ConversationRecord, GenerationRecord, MessageRecord, TokenRecord
 from gpt2svc.persistence.unit_of_work import UnitOfWork
@@ -17,6 +17,7 @@ class KeptReply:
     message: MessageRecord
     generation: GenerationRecord | None
     tokens: tuple[TokenRecord, ...]  # all of it, those of a reply that it continued itself included
+    cut: ReplyCut | None = None  # where to go on from; None: from its end
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,8 @@ async def read_history(uow: UnitOfWork, request: TurnRequest) -> History:
             path = (*path, _unstored_message(conversation.id, content, parent_id))
         case Regeneration(message_id):
             path = await path_to_question(uow, conversation.id, message_id)
-        case Continuation(message_id):
-            continued = await kept_reply(uow, conversation, message_id)
+        case Continuation(message_id, cut):
+            continued = replace(await kept_reply(uow, conversation, message_id), cut=cut)
             path = await path_to_question(uow, conversation.id, message_id)
     dropped = await dropped_before(uow, path, request.owner)
     return History(conversation, path, newest.id if newest is not None else None, dropped, continued)

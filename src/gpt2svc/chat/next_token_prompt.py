@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 
-from gpt2svc.chat.continuation import same_prompt
+from gpt2svc.chat.continuation import reply_token_ids, same_prompt
 from gpt2svc.chat.history import KeptReply, dropped_before, kept_reply, path_to_question
-from gpt2svc.chat.prompt import PromptBudget, build_prompt
+from gpt2svc.chat.prompt import Prompt, PromptBudget, build_prompt
 from gpt2svc.chat.text_input import MAX_CONTENT_LENGTH, check_text
 from gpt2svc.errors import ContextWindowError, InvalidInputError
-from gpt2svc.generation.reply_prefix import prefix_of_text, prefix_of_tokens
-from gpt2svc.generation.stop_strings import StopStrings
+from gpt2svc.generation.reply_prefix import prefix_of_text
 from gpt2svc.models.tokenizer import Tokenizer
 from gpt2svc.persistence.records import MessageRecord
 from gpt2svc.persistence.unit_of_work import UnitOfWork
@@ -39,6 +38,19 @@ class ReadPlace:
     reply: KeptReply | None
 
 
+@dataclass(frozen=True, slots=True)
+class PlaceTokens:
+    """What a model reads up to a place."""
+
+    prompt: Prompt
+    reply: tuple[int, ...]
+    is_exact: bool  # the very tokens of the reply's making; else those that the model reads in their place
+
+    @property
+    def token_ids(self) -> tuple[int, ...]:
+        return self.prompt.token_ids + self.reply
+
+
 async def read_place(uow: UnitOfWork, owner: str, place: PlaceInConversation) -> ReadPlace:
     """Raises NotFoundError, and InvalidInputError where there is nothing to reply to."""
     check_text("prefix", place.prefix or "", MAX_CONTENT_LENGTH)
@@ -60,15 +72,15 @@ async def read_place(uow: UnitOfWork, owner: str, place: PlaceInConversation) ->
     return ReadPlace(place, conversation.model, reply_model, path, dropped, reply)
 
 
-def prompt_at(
+def tokens_at(
     read: ReadPlace, tokenizer: Tokenizer, budget: PromptBudget, n_positions: int, revision: str
-) -> tuple[int, ...]:
+) -> PlaceTokens:
     """Raises InvalidInputError, and ContextWindowError where it does not fit the window."""
-    prefix_ids = _prefix(read, tokenizer, revision)
+    prefix_ids, is_own = _prefix(read, tokenizer, revision)
     if read.reply is not None and read.reply.message.model_revision == revision:
         prompt = same_prompt(read.path, read.reply, tokenizer)
         if prompt is not None and len(prompt.token_ids) + len(prefix_ids) <= n_positions:
-            return prompt.token_ids + prefix_ids
+            return PlaceTokens(prompt, prefix_ids, is_own)
     if len(prefix_ids) >= n_positions:
         raise ContextWindowError(
             f"The prefix has {len(prefix_ids)} tokens; the model's window is {n_positions}.",
@@ -83,25 +95,22 @@ def prompt_at(
         max_messages=budget.max_messages,
         dropped_before=read.dropped_before,
     )
-    return prompt.token_ids + prefix_ids
+    return PlaceTokens(prompt, prefix_ids, is_exact=False)
 
 
-def _prefix(read: ReadPlace, tokenizer: Tokenizer, revision: str) -> tuple[int, ...]:
-    """The reply's tokens before the place."""
+def _prefix(read: ReadPlace, tokenizer: Tokenizer, revision: str) -> tuple[tuple[int, ...], bool]:
+    """The reply's tokens before the place, and whether they are the very ones that it was made of."""
     place, reply = read.place, read.reply
     if place.prefix is not None:
-        return prefix_of_text(place.prefix, tokenizer).token_ids if place.prefix else ()
+        return (prefix_of_text(place.prefix, tokenizer).token_ids if place.prefix else ()), False
     if reply is None:
         if place.num_reply_tokens:
             raise InvalidInputError("There is no reply that could have tokens.", field="num_reply_tokens")
-        return ()
-    kept = None
-    if reply.message.model_revision == revision:
-        kept = prefix_of_tokens(reply.message.content, reply.tokens, tokenizer, StopStrings((), ()), was_cut=True)
-    token_ids = (kept or prefix_of_text(reply.message.content, tokenizer)).token_ids
+        return (), False
+    token_ids, is_own = reply_token_ids(reply, tokenizer, reply.message.model_revision == revision)
     count = place.num_reply_tokens if place.num_reply_tokens is not None else len(token_ids)
     if count > len(token_ids):
         raise InvalidInputError(
             f"num_reply_tokens must be at most {len(token_ids)}, the tokens of this reply.", field="num_reply_tokens"
         )
-    return token_ids[:count]
+    return token_ids[:count], is_own

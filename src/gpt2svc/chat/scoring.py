@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gpt2svc.chat.next_token_prompt import PlaceInConversation, ReadPlace, prompt_at, read_place
+from gpt2svc.chat.next_token_prompt import PlaceInConversation, PlaceTokens, ReadPlace, read_place, tokens_at
 from gpt2svc.chat.prompt import PromptBudget
 from gpt2svc.chat.text_input import MAX_CONTENT_LENGTH, check_text
 from gpt2svc.engine.types import NextToken, Scoring
@@ -35,6 +35,15 @@ class NextTokenResult:
     num_prompt_tokens: int
     next_token: NextToken
     texts: tuple[str, ...]  # of `next_token.top`
+
+
+@dataclass(frozen=True, slots=True)
+class TokensResult:
+    model: str
+    model_revision: str
+    n_positions: int
+    eos_token_id: int | None
+    tokens: PlaceTokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +111,8 @@ class ScoringService:
                 token_ids = tuple(await asyncio.to_thread(engine.tokenizer.encode, subject))
                 _check_window(token_ids, engine.n_positions)
             else:
-                async with self._database.read() as uow:
-                    place = await read_place(uow, owner, subject)
-                engine = self._engine(model, place)
-                token_ids = await asyncio.to_thread(
-                    prompt_at, place, engine.tokenizer, self._budget, engine.n_positions, engine.revision
-                )
+                engine, tokens = await self._tokens_at(owner, subject, model)
+                token_ids = tokens.token_ids
             permit.resize(len(token_ids))
             scoring = Scoring(start=len(token_ids), num_next=num_top, has_distribution=has_distribution)
             score = await self._score(engine, token_ids, scoring, owner)
@@ -119,6 +124,22 @@ class ScoringService:
         return NextTokenResult(
             engine.state.model, engine.revision, len(token_ids), score.next_token, _texts(engine, top_ids)
         )
+
+    async def tokens(self, owner: str, place: PlaceInConversation) -> TokensResult:
+        """What the model reads up to a place, token by token. Raises as `next_token` does; nothing is computed."""
+        engine, tokens = await self._tokens_at(owner, place, None)
+        eos = engine.tokenizer.eos_token_id
+        return TokensResult(engine.state.model, engine.revision, engine.n_positions, eos, tokens)
+
+    async def vocabulary(self, model: str | None) -> tuple[str, str, list[str]]:
+        """Name and revision of a model, and what each of its tokens stands for, by id: "" for special ones.
+
+        Raises NotFoundError, UnavailableError.
+        """
+        engine = self._engines.get(model)
+        tokenizer = engine.tokenizer
+        texts = await asyncio.to_thread(_texts, engine, range(tokenizer.vocab_size))
+        return engine.state.model, engine.revision, list(texts)
 
     async def perplexity(self, owner: str, text: str, *, model: str | None = None) -> PerplexityResult:
         """Every token of `text` but the first is scored once. A text longer than the window is read in windows that
@@ -158,6 +179,17 @@ class ScoringService:
             window,
             stride,
         )
+
+    async def _tokens_at(
+        self, owner: str, place: PlaceInConversation, model: str | None
+    ) -> tuple[EngineClient, PlaceTokens]:
+        async with self._database.read() as uow:
+            read = await read_place(uow, owner, place)
+        engine = self._engine(model, read)
+        tokens = await asyncio.to_thread(
+            tokens_at, read, engine.tokenizer, self._budget, engine.n_positions, engine.revision
+        )
+        return engine, tokens
 
     def _engine(self, model: str | None, place: ReadPlace) -> EngineClient:
         if model is None and place.reply_model is not None:

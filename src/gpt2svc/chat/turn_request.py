@@ -25,10 +25,19 @@ class Regeneration:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplyCut:
+    """A place in a reply and what follows there: so many of its own tokens (None: all), then this one (None: none)."""
+
+    num_reply_tokens: int | None
+    next_token_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Continuation:
-    """The same reply once more, and on from where it ended."""
+    """The same reply once more, and on from where it ended, or from an earlier place."""
 
     message_id: str
+    cut: ReplyCut | None = None
 
 
 Subject = NewMessage | Regeneration | Continuation
@@ -49,8 +58,11 @@ class TurnRequest:
         return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
-def _words(subject: Subject) -> list[str | None]:
+def _words(subject: Subject) -> list[Any]:
     if isinstance(subject, NewMessage):
         parent_id = subject.parent_id
         return ["message", subject.content, *(["newest"] if isinstance(parent_id, Unset) else ["after", parent_id])]
-    return [type(subject).__name__.lower(), subject.message_id]
+    words = [type(subject).__name__.lower(), subject.message_id]
+    if isinstance(subject, Continuation) and subject.cut is not None:
+        return [*words, subject.cut.num_reply_tokens, subject.cut.next_token_id]
+    return words

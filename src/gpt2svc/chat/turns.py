@@ -10,7 +10,7 @@ from gpt2svc.chat.prompt import TURN_LABELS, PromptBudget
 from gpt2svc.chat.reply_plan import ReplyPlanner
 from gpt2svc.chat.text_input import check_content, check_idempotency_key
 from gpt2svc.chat.titles import title_from_message
-from gpt2svc.chat.turn_request import Continuation, NewMessage, Regeneration, Subject, TurnRequest
+from gpt2svc.chat.turn_request import Continuation, NewMessage, Regeneration, ReplyCut, Subject, TurnRequest
 from gpt2svc.errors import ConversationBusyError, IdempotencyMismatchError, OverloadedError
 from gpt2svc.generation.admission import Admission, Permit
 from gpt2svc.generation.job import GenerationJob
@@ -92,14 +92,15 @@ class TurnService:
         owner: str,
         message_id: str,
         *,
+        cut: ReplyCut | None = None,
         settings: Mapping[str, Any] | None = None,
         idempotency_key: str | None = None,
     ) -> AcceptedTurn:
-        """Begin a reply beside `message_id` whose text starts with that one's; see continuation.py.
+        """Begin a reply beside `message_id` whose text starts with that one's, or its beginning; see continuation.py.
 
         `settings` lie over those of the reply; a length in them is that of what is added. Raises as `post` does.
         """
-        return await self._reply(conversation_id, owner, Continuation(message_id), settings, idempotency_key)
+        return await self._reply(conversation_id, owner, Continuation(message_id, cut), settings, idempotency_key)
 
     async def _reply(
         self,

@@ -54,7 +54,8 @@ def score_prompt(request: EngineRequest, scoring: Scoring, logits: Tensor, start
 
 
 def _next_token(logits: Tensor, scoring: Scoring) -> NextToken:
-    logprobs = logits.float().log_softmax(-1)  # (1, vocab_size)
+    raw = logits.float()
+    logprobs = raw.log_softmax(-1)  # (1, vocab_size)
     exact = logprobs.double()
     entropy = -torch.where(exact > -torch.inf, exact.exp() * exact, 0.0).sum().item()
     top: tuple[tuple[int, float], ...] = ()
@@ -62,4 +63,4 @@ def _next_token(logits: Tensor, scoring: Scoring) -> NextToken:
         values, token_ids = top_candidates(logprobs, scoring.num_next)
         top = tuple(zip(token_ids[0].tolist(), values[0].tolist(), strict=True))[: scoring.num_next]
     distribution = logprobs[0].cpu().numpy().astype("<f4").tobytes() if scoring.has_distribution else None
-    return NextToken(top, entropy, distribution)
+    return NextToken(top, entropy, raw.logsumexp(-1).item(), distribution)

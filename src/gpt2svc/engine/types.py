@@ -78,6 +78,7 @@ class TokenOutput:
     `token_ids` may be empty (an abort, an error) or hold several ids. A stop token that ended the sequence is its
     last id. `num_cached_tokens` is how much of the prompt came from a reused prefix.
 
+    log_normalizer: float  # a token's logit is its log-probability plus this
     Of a prompt that is scored, the scores come first, in pieces and in order, and `next_token` with the last of them.
     That of a prompt that is pooled brings `pooled`, n_embd numbers in float32, little-endian.
     """

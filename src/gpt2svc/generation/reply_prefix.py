@@ -58,6 +58,17 @@ def prefix_of_tokens(
     return ReplyPrefix(_numbered(_with_text(kept, content)), is_as_sampled=True)
 
 
+def prefix_of_ids(token_ids: Sequence[int], tokenizer: Tokenizer, stop_strings: StopStrings) -> ReplyPrefix | None:
+    """These very tokens, with as much text as they settle; None where a stop string or the next turn is among them."""
+    reply = ReplyText(tokenizer, stop_strings)
+    texts = [settled.text for token_id in token_ids for settled in reply.push(token_id)]
+    if reply.is_stopped:
+        return None
+    texts += [""] * (len(token_ids) - len(texts))
+    tokens = [TokenRecord(0, token_id, text) for token_id, text in zip(token_ids, texts, strict=True)]
+    return ReplyPrefix(_numbered(tokens), is_as_sampled=True)
+
+
 def prefix_of_text(content: str, tokenizer: Tokenizer) -> ReplyPrefix:
     """For a text that no kept tokens spell out: written by hand, imported, or by another model."""
     # GPT-2's tokens carry the space after "Assistant:".

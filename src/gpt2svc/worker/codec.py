@@ -93,7 +93,7 @@ def _next_token_fields(next_token: NextToken | None) -> list[Any] | None:
         return None
     distribution = next_token.distribution
     text = None if distribution is None else base64.b64encode(distribution).decode("ascii")
-    return [next_token.top, next_token.entropy, text]
+    return [next_token.top, next_token.entropy, next_token.log_normalizer, text]
 
 
 def _outputs(outputs: list[list[Any]], stats: list[int]) -> Outputs:
@@ -133,9 +133,9 @@ def _logprobs(fields: list[Any] | None) -> tuple[TokenLogprobs, ...] | None:
 def _next_token(fields: list[Any] | None) -> NextToken | None:
     if fields is None:
         return None
-    top, entropy, text = fields
+    top, entropy, log_normalizer, text = fields
     distribution = None if text is None else base64.b64decode(text, validate=True)
-    return NextToken(tuple((i, value) for i, value in top), entropy, distribution)
+    return NextToken(tuple((i, value) for i, value in top), entropy, log_normalizer, distribution)
 
 
 def _submit(

@@ -20,6 +20,7 @@ _AGAIN_EXAMPLES = {
 _ON_EXAMPLES = {
     "plain": Example(summary="On to its end", value={}),
     "more": Example(summary="At most 40 tokens more", value={"settings": {"max_new_tokens": 40}, "stream": False}),
+    "branch": Example(summary="After two tokens, by another", value={"num_reply_tokens": 2, "next_token_id": 262}),
 }
 _EDIT_EXAMPLES = {
     "english": Example(summary="In English", value={"content": "I am a small language model."}),
@@ -81,12 +82,16 @@ async def continue_reply(
 
     A reply that was cut (`interrupted`, `cancelled`) goes on exactly as it would have, up to the length it was to have;
     one that ended at its length gets as much again. With `settings` of its own it goes on by those. No body is needed.
+
+    With `num_reply_tokens` and `next_token_id` it goes on from an earlier place, and by another token there:
+    `GET …/tokens` lists the reply's own.
     """
     given = body or ReplyOn()
     turn = await services.turns.continue_reply(
         conversation_id,
         owner,
         message_id,
+        cut=given.cut,
         settings=given.settings.given() if given.settings is not None else None,
         idempotency_key=idempotency_key,
     )

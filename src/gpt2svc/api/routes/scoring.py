@@ -3,14 +3,23 @@
 from typing import Annotated
 from urllib.parse import quote
 
-from fastapi import APIRouter, Body, Header
+from fastapi import APIRouter, Body, Header, Query
 from fastapi.openapi.models import Example
 from starlette.responses import JSONResponse, Response
 
 from gpt2svc.api.accept import prefers
 from gpt2svc.api.error_docs import BODY, error_responses
-from gpt2svc.api.schemas.scoring import NextTokenIn, NextTokenOut, PerplexityIn, PerplexityOut
+from gpt2svc.api.schemas.conversations import ModelName
+from gpt2svc.api.schemas.scoring import (
+    MessageTokensOut,
+    NextTokenIn,
+    NextTokenOut,
+    PerplexityIn,
+    PerplexityOut,
+    VocabularyOut,
+)
 from gpt2svc.api.services import OwnerDep, ServicesDep
+from gpt2svc.chat.next_token_prompt import PlaceInConversation
 
 router = APIRouter(prefix="/api", tags=["scoring"])
 
@@ -46,7 +55,8 @@ async def next_token(
     """The model's own distribution after a text, or at any place of a conversation. Nothing is stored.
 
     With `Accept: application/octet-stream` or `"full": true` the answer is the whole of it in binary, with the headers
-    `X-Vocab-Size`, `X-Prompt-Tokens`, `X-Entropy`, `X-Model` (percent-encoded) and `X-Model-Revision`.
+    `X-Vocab-Size`, `X-Prompt-Tokens`, `X-Entropy`, `X-Model` (percent-encoded), `X-Model-Revision` and
+    `X-Log-Normalizer`: a token's logit, on which repetition penalties act, is its log-probability plus that.
     """
     is_full = body.full or prefers(BINARY, accept)
     result = await services.scoring.next_token(
@@ -56,6 +66,7 @@ async def next_token(
     if distribution is None:
         return JSONResponse(NextTokenOut.of(result).model_dump(mode="json"))
     headers = {
+        "X-Log-Normalizer": repr(result.next_token.log_normalizer),
         "X-Vocab-Size": str(len(distribution) // 4),
         "X-Prompt-Tokens": str(result.num_prompt_tokens),
         "X-Entropy": repr(result.next_token.entropy),
@@ -63,6 +74,31 @@ async def next_token(
         "X-Model-Revision": result.model_revision,
     }
     return Response(distribution, headers=headers, media_type=BINARY)
+
+
+@router.get(
+    "/conversations/{conversation_id}/messages/{message_id}/tokens",
+    summary="What did the model read?",
+    responses=error_responses(404, 422, 429, 503),
+)
+async def message_tokens(
+    services: ServicesDep, owner: OwnerDep, conversation_id: str, message_id: str
+) -> MessageTokensOut:
+    """The prompt as it was sent, and the reply's tokens. Of a user's message: the prompt of a reply to it, as it would
+    be sent now. What each token stands for is in `GET /api/vocabulary`.
+    """
+    return MessageTokensOut.of(await services.scoring.tokens(owner, PlaceInConversation(conversation_id, message_id)))
+
+
+@router.get("/vocabulary", summary="List a model's tokens", responses=error_responses(404, 422, 503))
+async def vocabulary(
+    services: ServicesDep,
+    owner: OwnerDep,
+    model: Annotated[ModelName | None, Query(description="Left out: the service's default.")] = None,
+) -> VocabularyOut:
+    """What each token stands for alone."""
+    name, revision, texts = await services.scoring.vocabulary(model)
+    return VocabularyOut(model=name, model_revision=revision, tokens=texts)
 
 
 @router.post("/perplexity", summary="How likely is a text?", responses=_ERRORS)

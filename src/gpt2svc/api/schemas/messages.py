@@ -7,13 +7,15 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, Strict
 
 from gpt2svc.api.schemas.settings import SettingsIn, SettingsOut
-from gpt2svc.api.schemas.values import FilledText, RequestBody, Text
+from gpt2svc.api.schemas.values import AS_INT, FilledText, RequestBody, Text
 from gpt2svc.chat.text_input import MAX_CONTENT_LENGTH
+from gpt2svc.chat.turn_request import ReplyCut
 from gpt2svc.persistence.records import MessageRecord, Role, Status
 from gpt2svc.persistence.unset import UNSET, Unset
 
 MAX_ID_LENGTH = 64
 
+TokenNumber = Annotated[int, Strict(), Field(ge=0, le=10_000_000), AS_INT]
 Stream = Annotated[bool, Strict()] | None
 STREAM: Any = Field(
     default=None, description="True: server-sent events. False: the whole reply as JSON. Left out: as `Accept` says."
@@ -49,7 +51,17 @@ class ReplyOn(RequestBody):
         default=None,
         description="Over those of the reply itself; `max_new_tokens` is the number of tokens to add at most.",
     )
+    num_reply_tokens: TokenNumber | None = Field(
+        default=None, description="Go on after so many of the reply's own tokens, in place of the whole of it."
+    )
+    next_token_id: TokenNumber | None = Field(default=None, description="Put this token there first.")
     stream: Stream = STREAM
+
+    @property
+    def cut(self) -> ReplyCut | None:
+        if self.num_reply_tokens is None and self.next_token_id is None:
+            return None
+        return ReplyCut(self.num_reply_tokens, self.next_token_id)
 
 
 class MessageEdit(RequestBody):

@@ -8,7 +8,7 @@ from gpt2svc.api.schemas.conversations import ModelName
 from gpt2svc.api.schemas.messages import MAX_ID_LENGTH
 from gpt2svc.api.schemas.values import AS_INT, RequestBody, Text
 from gpt2svc.chat.next_token_prompt import PlaceInConversation
-from gpt2svc.chat.scoring import MAX_TOP, NextTokenResult, PerplexityResult
+from gpt2svc.chat.scoring import MAX_TOP, NextTokenResult, PerplexityResult, TokensResult
 from gpt2svc.chat.text_input import MAX_CONTENT_LENGTH
 from gpt2svc.errors import InvalidInputError
 
@@ -77,6 +77,42 @@ class NextTokenOut(BaseModel):
                 for (token_id, logprob), text in zip(result.next_token.top, result.texts, strict=True)
             ],
         )
+
+
+class MessageTokensOut(BaseModel):
+    model: str
+    model_revision: str
+    n_positions: int = Field(description="The model's window in tokens.")
+    eos_token_id: int | None = Field(description="The token that ends a reply.")
+    prompt: str = Field(description="The text that the model read before the reply.")
+    prompt_token_ids: list[int]
+    dropped_message_ids: list[str] = Field(description="Older messages that the prompt left out.")
+    reply_token_ids: list[int]
+    is_exact: bool = Field(
+        description="Whether these are the very tokens of the reply's making. Else the ones that the model reads for "
+        "its text: it was edited, imported, or made by another model."
+    )
+
+    @classmethod
+    def of(cls, result: TokensResult) -> "MessageTokensOut":
+        tokens = result.tokens
+        return cls(
+            model=result.model,
+            model_revision=result.model_revision,
+            n_positions=result.n_positions,
+            eos_token_id=result.eos_token_id,
+            prompt=tokens.prompt.text,
+            prompt_token_ids=list(tokens.prompt.token_ids),
+            dropped_message_ids=list(tokens.prompt.dropped_message_ids),
+            reply_token_ids=list(tokens.reply),
+            is_exact=tokens.is_exact,
+        )
+
+
+class VocabularyOut(BaseModel):
+    model: str
+    model_revision: str
+    tokens: list[str] = Field(description='By token id. A part of a character shows as U+FFFD, a special token as "".')
 
 
 class PerplexityIn(RequestBody):
