@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import cast
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from sse_starlette.sse import AppStatus
 from starlette.middleware import Middleware
 
@@ -17,6 +18,7 @@ from gpt2svc.api.middleware.api_key import ApiKeyMiddleware
 from gpt2svc.api.middleware.deadline import DeadlineMiddleware
 from gpt2svc.api.middleware.json_body import JsonBodyMiddleware
 from gpt2svc.api.middleware.metrics import MetricsMiddleware
+from gpt2svc.api.middleware.overload import OverloadMiddleware
 from gpt2svc.api.middleware.rate_limit import RateLimitMiddleware
 from gpt2svc.api.middleware.request_id import RequestIdMiddleware
 from gpt2svc.api.middleware.security_headers import SecurityHeadersMiddleware
@@ -63,6 +65,23 @@ OPEN_PATHS = health.OPEN_PATHS | pages.PATHS
 # With a key that has the scope "admin"; every other path is for "chat". Compared exactly.
 ADMIN_PATHS = frozenset({metrics_route.PATH})
 
+# In the order of the API page.
+_RESOURCES = (
+    conversations,
+    messages,
+    branches,
+    transfer,
+    scoring,
+    generations,
+    health,
+    pages,
+    metrics_route,
+    openai_models,
+    openai_chat,
+    openai_completions,
+    tokenizer,
+)
+
 _PACKAGES = ("gpt2svc", "torch", "transformers", "tokenizers", "fastapi", "sqlalchemy")
 
 
@@ -102,15 +121,12 @@ def create_app(settings: Settings, *, engines: EnginePool | None = None) -> Fast
         openapi_url=None,
         redirect_slashes=False,  # it would redirect to whatever host a request names
         lifespan=lifespan,
-        middleware=_middleware(settings, OPEN_PATHS | web.paths, _key_ring(settings, services.database)),
+        middleware=_middleware(settings, OPEN_PATHS | web.paths, services),
     )
     app.state.services = services
     app.state.web = web
     install_error_handlers(app)
-    for resource in (conversations, messages, branches, transfer, scoring, generations, health, pages):
-        app.include_router(resource.router)
-    app.include_router(metrics_route.router)
-    for resource in (openai_models, openai_chat, openai_completions, tokenizer):
+    for resource in _RESOURCES:
         app.include_router(resource.router)
     app.add_middleware(RateLimitMiddleware, admission=services.admission)
     # Added last and so the outermost: what the others refuse counts too.
@@ -122,7 +138,7 @@ def services_of_app(app: FastAPI) -> Services:
     return cast(Services, app.state.services)
 
 
-def _middleware(settings: Settings, open_paths: frozenset[str], keys: KeyRing) -> list[Middleware]:
+def _middleware(settings: Settings, open_paths: frozenset[str], services: Services) -> list[Middleware]:
     """Outermost first. All of it is plain ASGI: Starlette's BaseHTTPMiddleware breaks streams and context variables."""
     hosts = (settings.host, *settings.allowed_hosts) if settings.is_loopback else settings.allowed_hosts or None
     stack = [
@@ -130,7 +146,16 @@ def _middleware(settings: Settings, open_paths: frozenset[str], keys: KeyRing) -
         Middleware(SecurityHeadersMiddleware),
         Middleware(TrustedOriginMiddleware, hosts=hosts),
     ]
+    keys = _key_ring(settings, services.database)
     stack.append(Middleware(ApiKeyMiddleware, keys=keys, open_paths=open_paths, admin_paths=ADMIN_PATHS))
+    stack.append(
+        Middleware(
+            OverloadMiddleware,
+            admission=services.admission,
+            routes=_limited_routes(),
+            is_accepting=lambda: services.generations.is_accepting,
+        )
+    )
     stack.append(Middleware(DeadlineMiddleware))
     stack.append(
         Middleware(
@@ -140,6 +165,16 @@ def _middleware(settings: Settings, open_paths: frozenset[str], keys: KeyRing) -
         )
     )
     return stack
+
+
+def _limited_routes() -> list[APIRoute]:
+    """Those that begin replies and texts: they document 429."""
+    return [
+        route
+        for resource in _RESOURCES
+        for route in resource.router.routes
+        if isinstance(route, APIRoute) and "POST" in (route.methods or ()) and 429 in route.responses
+    ]
 
 
 def _key_ring(settings: Settings, database: Database) -> KeyRing:

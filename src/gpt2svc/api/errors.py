@@ -102,15 +102,19 @@ class ApiError:
     def response(self) -> Response:
         headers = dict(self.headers or {})
         if self.retry_after_s is not None:
-            # Spread under load: clients that were refused together must not all come back together.
-            spread = SystemRandom().uniform(0.0, _RETRY_SPREAD) if self.status == 429 else 0.0
-            retry_after_s = self.retry_after_s * (1.0 + spread)
-            headers["Retry-After"] = str(max(1, math.ceil(retry_after_s)))
-            headers["retry-after-ms"] = str(math.ceil(1000 * retry_after_s))
+            headers.update(retry_headers(self.retry_after_s, is_for_load=self.status == 429))
         if self.status in (409, 504):
             headers["x-should-retry"] = "false"  # OpenAI's clients repeat these at once, which would only busy us
         # ASCII only: whatever a message holds, it can be encoded.
         return Response(json.dumps(self.body()), self.status, headers, media_type="application/json")
+
+
+def retry_headers(retry_after_s: float, *, is_for_load: bool) -> dict[str, str]:
+    """When to come back, in seconds, rounded up, and in milliseconds."""
+    # Spread under load: clients that were refused together must not all come back together.
+    spread = SystemRandom().uniform(0.0, _RETRY_SPREAD) if is_for_load else 0.0
+    milliseconds = math.ceil(1000 * retry_after_s * (1.0 + spread))
+    return {"retry-after": str(max(1, -(-milliseconds // 1000))), "retry-after-ms": str(milliseconds)}
 
 
 def from_domain(error: Gpt2svcError) -> ApiError:

@@ -66,8 +66,10 @@ def serve(
 
     import asyncio
 
-    with listener:
-        asyncio.run(_run(settings, listener))
+    from gpt2svc.cli.event_loop import loop_factory
+
+    with listener, asyncio.Runner(loop_factory=loop_factory()) as runner:
+        runner.run(_run(settings, listener))
 
 
 def _quieten_libraries(log_level: str) -> None:
@@ -156,11 +158,12 @@ def make_server(app: "FastAPI", settings: "Settings", *, on_up: "Callable[[], No
 
     from gpt2svc.app import services_of_app
     from gpt2svc.cli.graceful_server import GracefulServer
+    from gpt2svc.cli.http_protocol import BoundedHeadProtocol
 
     services = services_of_app(app)
     config = uvicorn.Config(
         app,
-        http="h11",  # bounds the size of headers
+        http=BoundedHeadProtocol,
         ws="none",
         lifespan="off",
         log_config=None,

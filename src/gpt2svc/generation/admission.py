@@ -113,8 +113,19 @@ class Admission:
 
     def reserve(self, num_tokens: int, owner: str = "") -> Permit:
         """Take a place. Raises OverloadedError, with an estimate of when to come back, where none is free."""
-        max_requests, max_tokens = self._bounds(owner)
+        _, max_tokens = self._bounds(owner)
         num_tokens = min(num_tokens, max_tokens)
+        self.require_place(owner, num_tokens)
+        if self._total.num_requests == 0:
+            self._window_start, self._window_tokens = self._clock(), 0  # idle time is not slowness
+        for each in (self._total, self._by_owner.setdefault(owner, _Load())):
+            each.num_requests += 1
+            each.num_tokens += num_tokens
+        return Permit(self, owner, num_tokens)
+
+    def require_place(self, owner: str = "", num_tokens: int = 1) -> None:
+        """Raises what `reserve` would; by default for the least that a request can need."""
+        max_requests, _ = self._bounds(owner)
         load = self._by_owner.get(owner, _Load())
         if self._total.num_requests >= self.max_requests:
             raise self._refusal(
@@ -129,12 +140,6 @@ class Admission:
                 num_tokens,
             )
         self._require_tokens(owner, num_tokens)
-        if self._total.num_requests == 0:
-            self._window_start, self._window_tokens = self._clock(), 0  # idle time is not slowness
-        for each in (self._total, self._by_owner.setdefault(owner, load)):
-            each.num_requests += 1
-            each.num_tokens += num_tokens
-        return Permit(self, owner, num_tokens)
 
     def record_tokens(self, num_tokens: int) -> None:
         """So many tokens came out of an engine: what the estimate of `retry_after_s` rests on."""

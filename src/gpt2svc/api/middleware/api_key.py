@@ -1,11 +1,11 @@
 """Deny by default: once there is a key, every path but a few named ones needs one."""
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gpt2svc.api.errors import ApiError, from_domain
 from gpt2svc.api.identity import Identity
 from gpt2svc.api.key_ring import KeyRing
+from gpt2svc.api.raw_headers import first_header
 from gpt2svc.errors import StorageError
 
 # Any key may ask how the service is.
@@ -32,7 +32,7 @@ class ApiKeyMiddleware:
         if scope["type"] == "lifespan" or scope["path"] in self._open_paths:
             await self._app(scope, receive, send)
             return
-        found = await self._check(scope["path"], Headers(scope=scope))
+        found = await self._check(scope)
         if isinstance(found, Identity):
             scope.setdefault("state", {})["identity"] = found
             await self._app(scope, receive, send)
@@ -41,9 +41,9 @@ class ApiKeyMiddleware:
         else:
             await found.response()(scope, receive, send)
 
-    async def _check(self, path: str, headers: Headers) -> Identity | ApiError:
+    async def _check(self, scope: Scope) -> Identity | ApiError:
         try:
-            identity = await self._keys.identify(_given_key(headers))
+            identity = await self._keys.identify(_given_key(scope))
         except StorageError as error:
             return from_domain(error)  # a key that can't be looked up may have been revoked
         if identity is None:
@@ -53,12 +53,13 @@ class ApiKeyMiddleware:
                 "invalid_api_key",
                 headers={"WWW-Authenticate": "Bearer"},
             )
+        path = scope["path"]
         needed = "admin" if path in self._admin_paths else "chat"
         if needed not in identity.scopes and path not in _ANY_SCOPE_PATHS:
             return ApiError(403, f"This API key does not have the scope {needed!r}.", "insufficient_scope")
         return identity
 
 
-def _given_key(headers: Headers) -> str:
-    scheme, _, token = headers.get("authorization", "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else headers.get("x-api-key", "")
+def _given_key(scope: Scope) -> str:
+    scheme, _, token = (first_header(scope, b"authorization") or "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else first_header(scope, b"x-api-key") or ""

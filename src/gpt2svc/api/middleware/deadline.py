@@ -2,12 +2,14 @@
 
 import time
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gpt2svc.api.errors import ApiError
 from gpt2svc.api.openapi_limits import MAX_TIMEOUT_S, TIMEOUT_HEADER
+from gpt2svc.api.raw_headers import first_header
 from gpt2svc.request_context import deadline_context
+
+_HEADER = TIMEOUT_HEADER.lower().encode("ascii")
 
 
 class DeadlineMiddleware:
@@ -17,9 +19,8 @@ class DeadlineMiddleware:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        given = (
-            Headers(scope=scope).get(TIMEOUT_HEADER) if scope["type"] == "http" and scope["method"] == "POST" else None
-        )
+        is_post = scope["type"] == "http" and scope["method"] == "POST"
+        given = first_header(scope, _HEADER) if is_post else None
         if given is None:
             await self._app(scope, receive, send)
             return

@@ -1,6 +1,5 @@
 """Tells clients of generation routes, on every answer, how much they may still ask for: `x-ratelimit-*`."""
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gpt2svc.api.identity import identity_of
@@ -19,9 +18,9 @@ class RateLimitMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_limits(message: Message) -> None:
             if message["type"] == "http.response.start" and _is_limited(scope):
-                headers = MutableHeaders(scope=message)
-                for name, value in limit_headers(self._admission.limits(identity_of(scope).key_id)).items():
-                    headers[name] = value
+                limits = limit_headers(self._admission.limits(identity_of(scope).key_id))
+                more = ((name.encode("ascii"), value.encode("ascii")) for name, value in limits.items())
+                message["headers"] = [*message["headers"], *more]
             await send(message)
 
         await self._app(scope, receive, send_with_limits if scope["type"] == "http" else send)

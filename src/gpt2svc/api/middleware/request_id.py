@@ -5,17 +5,17 @@ import re
 import secrets
 import time
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gpt2svc.api.errors import ApiError
 from gpt2svc.api.identity import identity_of
+from gpt2svc.api.raw_headers import first_header
 from gpt2svc.api.route_template import route_template
 from gpt2svc.request_context import request_id_context
 
 logger = logging.getLogger(__name__)
 
-_HEADER = "x-request-id"
+_HEADER = b"x-request-id"
 _ACCEPTED = re.compile(r"[A-Za-z0-9._-]{1,64}")  # taken over from a proxy; anything else could forge log lines
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _QUIET_ROUTES = frozenset({"/livez", "/readyz", "/metrics"})  # every few seconds, for ever
@@ -31,7 +31,7 @@ class RequestIdMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = Headers(scope=scope).get(_HEADER, "")
+        given = first_header(scope, _HEADER) or ""
         request_id = given if _ACCEPTED.fullmatch(given) else f"req_{secrets.token_hex(12)}"
         scope.setdefault("state", {})["request_id"] = request_id
         with request_id_context(request_id):
@@ -39,13 +39,14 @@ class RequestIdMiddleware:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         started_at = time.perf_counter()
+        named = (_HEADER, request_id.encode("ascii"))
         status = 0
 
         async def send_named(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)[_HEADER] = request_id
+                message["headers"] = [*message["headers"], named]
             await send(message)
 
         try:
@@ -63,8 +64,9 @@ class RequestIdMiddleware:
 def _log_end(scope: Scope, request_id: str, status: int, duration_s: float) -> None:
     """One line a request: the route, never the path, which may hold what people search for."""
     route = route_template(scope)
+    is_quiet = route in _QUIET_ROUTES or "is_shed" in scope["state"]
     logger.log(
-        logging.DEBUG if route in _QUIET_ROUTES else logging.INFO,
+        logging.DEBUG if is_quiet else logging.INFO,
         "request",
         extra={
             "method": scope["method"] if scope["method"] in _METHODS else "other",

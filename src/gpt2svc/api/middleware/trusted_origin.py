@@ -7,10 +7,10 @@ host that is ours, and that a request which a page sent must come from a page of
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gpt2svc.api.errors import ApiError
+from gpt2svc.api.raw_headers import first_header
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -28,14 +28,15 @@ class TrustedOriginMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            refusal = self._refusal(scope["method"], Headers(scope=scope))
+            refusal = self._refusal(scope)
             if refusal is not None:
                 await refusal.response()(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
-    def _refusal(self, method: str, headers: Headers) -> ApiError | None:
-        host = _netloc(f"//{headers.get('host', '')}", "http")
+    def _refusal(self, scope: Scope) -> ApiError | None:
+        given_host = first_header(scope, b"host") or ""
+        host = _netloc(f"//{given_host}", "http")
         if host is None or (self._hosts is not None and host[0] not in self._hosts):
             return ApiError(
                 421,
@@ -44,10 +45,11 @@ class TrustedOriginMiddleware:
                 "host_not_allowed",
                 param="Host",
             )
-        origin = headers.get("origin")
-        if origin is not None and not self._is_own_origin(origin, headers["host"]):
+        origin = first_header(scope, b"origin")
+        if origin is not None and not self._is_own_origin(origin, given_host):
             return ApiError(403, "Requests from pages of another origin are refused.", "origin_refused", param="Origin")
-        if origin is None and method not in _SAFE_METHODS and headers.get("sec-fetch-site") == "cross-site":
+        is_cross_site = first_header(scope, b"sec-fetch-site") == "cross-site"
+        if origin is None and is_cross_site and scope["method"] not in _SAFE_METHODS:
             return ApiError(403, "Requests from pages of another site are refused.", "origin_refused", param="Origin")
         return None
 
