@@ -21,6 +21,10 @@ class TokenCache:
         self.copies.append((source, target, num_tokens))
         self.slots[target] = self.slots[source][:num_tokens]
 
+    def copy_positions(self, source: int, target: int, start: int, end: int) -> None:
+        self.copies.append((source, target, end - start))
+        self.slots[target] = [*self.slots[target][:start], *self.slots[source][start:end]]
+
 
 class HashModel:
     """Deterministic; `calls` holds (slot, start, number of tokens) of each chunk, call by call.

@@ -5,12 +5,13 @@ from dataclasses import replace
 
 import torch
 
+from gpt2svc.engine.beam_requests import BeamRequests
 from gpt2svc.engine.config import EngineConfig
 from gpt2svc.engine.kv_cache import KVCache
 from gpt2svc.engine.logprobs import PromptScores, score_prompt
 from gpt2svc.engine.model import Cache, Model
 from gpt2svc.engine.pooling import Pooler
-from gpt2svc.engine.request_check import check_request
+from gpt2svc.engine.request_check import check_beams, check_request
 from gpt2svc.engine.sampler import Sampler
 from gpt2svc.engine.sampling_batch import NOT_A_NUMBER, SampledToken
 from gpt2svc.engine.scheduler import Scheduled, Scheduler
@@ -35,6 +36,7 @@ class EngineCore:
         self._scheduler = Scheduler(config, self._cache)
         self._sampler = Sampler(config.max_num_seqs, model.n_positions, model.vocab_size, model.device)
         self._pooler = Pooler()
+        self._beams = BeamRequests(self._cache)
         self._sequences: dict[str, Sequence] = {}
         self._outputs: list[TokenOutput] = []  # of requests that ended between steps
         self._num_generated_tokens = 0
@@ -74,7 +76,9 @@ class EngineCore:
                 f"A request with the id {request.request_id!r} is already in progress.", field="request_id"
             )
         check_request(request, n_positions=self._model.n_positions, vocab_size=self._model.vocab_size)
-        sequence = Sequence(request)
+        check_beams(request.params, num_slots=self._cache.num_slots, vocab_size=self._model.vocab_size)
+        sequence = Sequence.of_request(request)
+        self._beams.add(sequence)
         self._sequences[request.request_id] = sequence
         self._scheduler.add(sequence)
 
@@ -98,8 +102,10 @@ class EngineCore:
         scheduled: list[Scheduled] = []
         try:
             scheduled = self._scheduler.schedule()
-            sampled = [item.sequence for item in scheduled if item.is_sampled and not item.sequence.is_only_scored]
-            tokens, scores, pooled = self._run(scheduled, sampled)
+            ready = [item.sequence for item in scheduled if item.is_sampled and not item.sequence.is_only_scored]
+            sampled = [sequence for sequence in ready if not sequence.request.params.is_beam_search]
+            beams = [sequence for sequence in ready if sequence.request.params.is_beam_search]
+            tokens, scores, pooled = self._run(scheduled, sampled, beams)
         except Exception as error:
             _log.exception("A step of the engine failed")
             return outputs + self._fail(scheduled, error)
@@ -109,6 +115,8 @@ class EngineCore:
             self._with_scores(self._accept(sequence, token), scores.pop(sequence.request_id, None))
             for sequence, token in zip(sampled, tokens, strict=True)
         ]
+        if beams:
+            outputs += [self._ended(output) for output in self._beams.advance()]
         outputs += [
             self._with_scores(self._score(item), scores[item.sequence.request_id])
             for item in scheduled
@@ -129,7 +137,7 @@ class EngineCore:
             raise EngineError("Engine: the requests in progress are not those of the scheduler.")
 
     def _run(
-        self, scheduled: list[Scheduled], sampled: list[Sequence]
+        self, scheduled: list[Scheduled], sampled: list[Sequence], beams: list[Sequence]
     ) -> tuple[list[SampledToken], dict[str, PromptScores], dict[str, bytes | None]]:
         """The next tokens of `sampled`, and by request what is told of the prompts that are scored or pooled."""
         chunks = [
@@ -150,8 +158,9 @@ class EngineCore:
         else:
             logits = self._model.forward(chunks, self._store)
         scores: dict[str, PromptScores] = {}
-        if any(chunk.num_scored for chunk in chunks):
+        if beams or any(chunk.num_scored for chunk in chunks):
             rows: list[int] = []  # to sample from
+            beam_rows: dict[Sequence, int] = {}
             end = 0
             for item, chunk in zip(scheduled, chunks, strict=True):
                 end += chunk.num_logits
@@ -160,8 +169,12 @@ class EngineCore:
                     own = logits[end - chunk.num_scored : end]
                     start = chunk.start + len(chunk.token_ids) - chunk.num_scored
                     scores[request.request_id] = score_prompt(request, request.scoring, own, start)
-                if item.is_sampled and not item.sequence.is_only_scored:
+                if request.params.is_beam_search and item.is_sampled:
+                    beam_rows[item.sequence] = end - 1
+                elif item.is_sampled and not item.sequence.is_only_scored:
                     rows.append(end - 1)
+            if beams:
+                self._beams.choose(logits, beam_rows)
             logits = logits[torch.tensor(rows, dtype=torch.int64, device=logits.device)]
         return (self._sampler.sample(logits, sampled) if sampled else []), scores, pooled
 
@@ -189,6 +202,13 @@ class EngineCore:
             return self._output(sequence, finish_reason="error", error=NOT_A_NUMBER)
         return replace(self._output(sequence, finish_reason="length"), pooled=vector)
 
+    def _ended(self, output: TokenOutput) -> TokenOutput:
+        """What a beam search brought; it is over where the output says so."""
+        self._num_generated_tokens += len(output.token_ids)
+        if output.finish_reason is not None:
+            self._end(self._sequences[output.request_id], is_cache_valid=output.finish_reason != "error")
+        return output
+
     def _accept(self, sequence: Sequence, token: SampledToken) -> TokenOutput:
         if token.error is not None:
             self._end(sequence, is_cache_valid=False)
@@ -213,7 +233,7 @@ class EngineCore:
 
     def _fail(self, scheduled: list[Scheduled], error: Exception) -> list[TokenOutput]:
         """End what the failing step held. Where it failed before it held anything, that is the oldest request."""
-        held = [item.sequence for item in scheduled]
+        held = [self._sequences[i] for i in dict.fromkeys(item.sequence.request_id for item in scheduled)]
         if not held:
             held = [*self._scheduler.waiting][:1] or [*self._scheduler.running][:1]
         message = f"The engine failed: {type(error).__name__}: {error}"
@@ -224,6 +244,7 @@ class EngineCore:
     def _end(self, sequence: Sequence, *, is_cache_valid: bool = True) -> None:
         self._sampler.forget(sequence)
         self._pooler.forget(sequence)
+        self._beams.forget(sequence)
         self._scheduler.finish(sequence, is_cache_valid=is_cache_valid)
         del self._sequences[sequence.request_id]
 

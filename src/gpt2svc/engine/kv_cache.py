@@ -17,6 +17,10 @@ class PrefixStore(Protocol):
         """Copy the first `num_tokens` positions of a slot to another."""
         ...
 
+    def copy_positions(self, source: int, target: int, start: int, end: int) -> None:
+        """Copy the positions from `start` to before `end` of a slot to another, and touch no other position of it."""
+        ...
+
 
 class KVCache:
     """Each slot is empty, running (a sequence writes to it) or idle (a finished sequence's tokens, for reuse).
@@ -68,6 +72,18 @@ class KVCache:
                     raise
                 return target, num_tokens
         return self._take(), 0
+
+    def allocate_empty(self) -> int:
+        """A slot for a beam, whose content is copied later. Raises EngineError when no slot is free."""
+        if not self.num_free_slots:
+            raise EngineError("No slot of the KV cache is free.")
+        return self._take()
+
+    def copy_positions(self, source: int, target: int, start: int, end: int) -> None:
+        """Copy positions of a running slot to another running one; what was recorded of that is forgotten."""
+        self._prefixes.remove(target)
+        if start < end:
+            self._store.copy_positions(source, target, start, end)
 
     def record(self, slot: int, owner: str, token_ids: Sequence[int], num_computed_tokens: int) -> None:
         """A running slot now holds this much of `token_ids`, for others of the owner to copy."""

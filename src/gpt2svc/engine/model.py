@@ -20,6 +20,10 @@ class Cache(Protocol):
         """Copy the first `num_tokens` positions of a slot to another."""
         ...
 
+    def copy_positions(self, source: int, target: int, start: int, end: int) -> None:
+        """Copy the positions from `start` to before `end` of a slot to another, and touch no other position of it."""
+        ...
+
 
 class Model(Protocol):
     n_positions: int

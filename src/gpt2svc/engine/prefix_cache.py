@@ -48,7 +48,7 @@ class PrefixCache:
         """
         found = []
         for slot, (token_ids, num_computed) in self._slots.get(owner, {}).items():
-            length = _common_prefix(token_ids, prompt, min(num_computed, len(prompt) - 1))
+            length = common_prefix(token_ids, prompt, min(num_computed, len(prompt) - 1))
             if length:
                 found.append(PrefixMatch(slot, length))
         found.sort(key=lambda match: (-match.num_tokens, match.slot))
@@ -59,8 +59,9 @@ class PrefixCache:
         return frozenset(self._owners)
 
 
-def _common_prefix(a: Sequence[int], b: Sequence[int], limit: int) -> int:
+def common_prefix(a: Sequence[int], b: Sequence[int], limit: int) -> int:
     """Length of the longest common prefix, at most `limit`; by halves, since comparing slices runs in C."""
+    limit = min(limit, len(a), len(b))
     if limit <= 0 or a[0] != b[0]:
         return 0
     low, high = 1, limit  # the first `low` are equal

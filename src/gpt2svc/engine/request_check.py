@@ -7,6 +7,7 @@ from gpt2svc.engine.sampling_params import SamplingParams
 from gpt2svc.engine.types import EngineRequest, Scoring
 from gpt2svc.errors import ContextWindowError, InvalidInputError
 
+MAX_LENGTH_PENALTY: Final = 10
 MAX_PROMPT_TOP: Final = 100  # alternatives a scored token: a prompt of a thousand would else be too much to send
 
 
@@ -36,6 +37,8 @@ def check_request(request: EngineRequest, *, n_positions: int, vocab_size: int) 
         raise InvalidInputError(
             "A prompt that is pooled can't be continued or scored in the same request.", field="pooling"
         )
+    if request.params.is_beam_search and (request.scoring is not None or request.pooling is not None):
+        raise InvalidInputError("With num_beams the prompt can't be scored or pooled.", field="num_beams")
     if request.scoring is not None:
         _check_scoring(request.scoring, num_prompt)
     _check_params(request.params, vocab_size, min_new=0 if is_only_scored else 1)
@@ -54,6 +57,35 @@ def check_request(request: EngineRequest, *, n_positions: int, vocab_size: int) 
             num_tokens=num_prompt,
             max_tokens=n_positions - request.params.max_new_tokens,
             field="max_new_tokens",
+        )
+
+
+def check_beams(params: SamplingParams, *, num_slots: int, vocab_size: int) -> None:
+    """Raises InvalidInputError for a beam search that can't be, or for which the engine has too few slots."""
+    most = min(num_slots, max(1, vocab_size // 2))
+    if not 1 <= params.num_beams <= most:
+        raise InvalidInputError(
+            f"num_beams must be from 1 to {most}: each beam takes a slot of the KV cache, and there are {num_slots}.",
+            field="num_beams",
+        )
+    if params.num_beam_groups < 1 or params.num_beams % params.num_beam_groups:
+        raise InvalidInputError(
+            f"num_beam_groups ({params.num_beam_groups}) must be a divisor of num_beams ({params.num_beams}).",
+            field="num_beam_groups",
+        )
+    if not 0 <= params.diversity_penalty < math.inf:
+        raise InvalidInputError("diversity_penalty must be at least 0.", field="diversity_penalty")
+    if params.diversity_penalty and params.num_beam_groups == 1:
+        raise InvalidInputError("diversity_penalty needs num_beam_groups above 1.", field="diversity_penalty")
+    if not -MAX_LENGTH_PENALTY <= params.length_penalty <= MAX_LENGTH_PENALTY:
+        raise InvalidInputError(
+            f"length_penalty must be from -{MAX_LENGTH_PENALTY} to {MAX_LENGTH_PENALTY}.", field="length_penalty"
+        )
+    if params.early_stopping not in (True, False, "never"):
+        raise InvalidInputError('early_stopping must be true, false or "never".', field="early_stopping")
+    if not 1 <= params.num_return_sequences <= params.num_beams:
+        raise InvalidInputError(
+            f"num_return_sequences must be from 1 to num_beams ({params.num_beams}).", field="num_return_sequences"
         )
 
 

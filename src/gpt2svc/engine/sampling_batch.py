@@ -17,6 +17,7 @@ from gpt2svc.engine.token_history import TokenHistory
 from gpt2svc.engine.types import TokenLogprobs
 
 NOT_A_NUMBER: Final = "The model's output is not a number: its weights are damaged, or too large for this dtype."
+NOTHING_LEFT: Final = "The settings leave no token to choose from."
 
 
 class SampledToken(NamedTuple):
@@ -128,5 +129,5 @@ def _way(params: SamplingParams) -> object:
 
 def _unusable(score: float) -> str:
     if score == -math.inf:
-        return "The settings leave no token to choose from."
+        return NOTHING_LEFT
     return NOT_A_NUMBER

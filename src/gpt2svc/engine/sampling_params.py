@@ -1,6 +1,9 @@
 """How the tokens of one sequence are chosen. Torch-free: it crosses to the worker process."""
 
 from dataclasses import dataclass
+from typing import Literal
+
+EarlyStopping = bool | Literal["never"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -9,6 +12,9 @@ class SamplingParams:
 
     The order in which they act is that of transformers' `generate`: logit bias, repetition penalty, presence and
     frequency penalties, no_repeat_ngram_size, min_new_tokens, temperature, top-k, top-p, min-p, typical-p.
+
+    With `num_beams` above 1 nothing is drawn: the likeliest continuations are searched for (engine/beam_search.py).
+    Then seed, temperature, top-k, top-p, min-p and typical-p play no part; the others act on log-probabilities.
     """
 
     seed: int  # with the position it fixes each random draw: see engine/randomness.py
@@ -26,7 +32,17 @@ class SamplingParams:
     logit_bias: tuple[tuple[int, float], ...] = ()  # (token id, added to its logit)
     stop_token_ids: tuple[int, ...] = ()  # end the sequence; the caller puts the model's end-of-text token here
     logprobs: int | None = None  # None: none; n: the chosen token's log-probability and the n likeliest
+    num_beams: int = 1  # 1: no beam search
+    num_beam_groups: int = 1  # a divisor of num_beams; above 1: diverse beam search
+    diversity_penalty: float = 0.0  # needs groups
+    length_penalty: float = 1.0  # score = sum / length ** length_penalty, of negative sums: above 0 favours long beams
+    early_stopping: EarlyStopping = False  # True: stop at num_beams finished ones; "never": not before none can improve
+    num_return_sequences: int = 1  # of the beams, at most num_beams
 
     @property
     def is_greedy(self) -> bool:
         return self.temperature == 0
+
+    @property
+    def is_beam_search(self) -> bool:
+        return self.num_beams > 1

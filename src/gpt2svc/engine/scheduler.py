@@ -49,14 +49,17 @@ class Scheduler:
     prompts share what is left.
 
     A prompt that is longer than what is left is read in chunks, so that it can't hold up the others' next tokens.
+
+    A beam search needs several slots at once: when its turn comes, the next ones wait until they are free. Then each of
+    its beams is a decoding sequence.
     """
 
     def __init__(self, config: EngineConfig, cache: KVCache) -> None:
-        self._max_num_seqs = config.max_num_seqs
         self._max_num_batched_tokens = config.max_num_batched_tokens
         self._cache = cache
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []  # in the order of admission
+        self._next: Sequence | None = None  # whose turn it is, and for whom there are not yet enough slots
         self.num_admitted = 0
         self.queued_s = 0.0  # of all that were admitted
         self._turns: dict[str, int] = {}  # of owners with requests in progress: a number that grows with each turn
@@ -71,15 +74,24 @@ class Scheduler:
         however small the budget.
         """
         scheduled = [Scheduled(seq, 1) for seq in self.running if seq.num_uncomputed_tokens == 1]
+        scheduled += [
+            Scheduled(beam, 1) for seq in self.running for beam in seq.other_beams if beam.num_uncomputed_tokens == 1
+        ]
         budget = max(1, self._max_num_batched_tokens - len(scheduled))
         for sequence in self.running:
             if budget and sequence.num_uncomputed_tokens > 1:
                 budget -= self._schedule_prompt(sequence, budget, scheduled)
-        while budget and self.waiting and len(self.running) < self._max_num_seqs:
-            sequence = self._next_waiting()
+        while budget and self.waiting and self._cache.num_free_slots:
+            sequence = self._next or self._next_waiting()
+            if sequence.num_slots > self._cache.num_free_slots:
+                self._next = sequence
+                break
+            self._next = None
             sequence.slot, sequence.num_cached_tokens = self._cache.allocate(
                 sequence.request.owner, sequence.reusable_token_ids
             )
+            for beam in sequence.other_beams:
+                beam.slot = self._cache.allocate_empty()
             self.waiting.remove(sequence)
             sequence.num_computed_tokens = sequence.num_cached_tokens
             self.running.append(sequence)
@@ -96,6 +108,8 @@ class Scheduler:
 
     def finish(self, sequence: Sequence, *, is_cache_valid: bool = True) -> None:
         """Take a sequence out, waiting or running; its slot stays as a prefix where its content can be trusted."""
+        if self._next is sequence:
+            self._next = None
         if sequence.slot == NO_SLOT:
             self.waiting.remove(sequence)
             return
@@ -105,14 +119,18 @@ class Scheduler:
         else:
             self._cache.release(sequence.slot)
         sequence.slot = NO_SLOT
+        for beam in sequence.other_beams:
+            self._cache.release(beam.slot)
+            beam.slot = NO_SLOT
 
     def check_integrity(self) -> None:
         """Raises EngineError where the running sequences and the running slots don't belong together."""
-        slots = [sequence.slot for sequence in self.running]
+        slots = [each.slot for sequence in self.running for each in (sequence, *sequence.other_beams)]
         if len(set(slots)) != len(slots) or self._cache.running_slots != set(slots):
             raise EngineError(f"Scheduler: {len(slots)} running sequences, but other slots are marked as running.")
         for sequence in self.running:
-            if not 0 <= sequence.num_computed_tokens < len(sequence.token_ids):
+            beams = (sequence, *sequence.other_beams)
+            if not any(0 <= beam.num_computed_tokens < len(beam.token_ids) for beam in beams):
                 raise EngineError(f"Scheduler: {sequence.request_id} has nothing left to compute.")
         if any(sequence.slot != NO_SLOT for sequence in self.waiting):
             raise EngineError("Scheduler: a waiting sequence has a slot.")
@@ -120,7 +138,9 @@ class Scheduler:
 
     def _next_waiting(self) -> Sequence:
         """The oldest one of the owner with the fewest running, of equals the one whose last turn is longest ago."""
-        num_running = Counter(sequence.request.owner for sequence in self.running)
+        num_running: Counter[str] = Counter()
+        for sequence in self.running:
+            num_running[sequence.request.owner] += sequence.num_slots
         owners = num_running.keys() | {sequence.request.owner for sequence in self.waiting}
         self._turns = {owner: turn for owner, turn in self._turns.items() if owner in owners}
         chosen = min(self.waiting, key=lambda s: (num_running[s.request.owner], self._turns.get(s.request.owner, 0)))

@@ -1,6 +1,7 @@
 """One request's sequence inside the engine. Torch-free."""
 
 import time
+from typing import Self
 
 from gpt2svc.engine.types import EngineRequest
 
@@ -10,6 +11,8 @@ NO_SLOT = -1
 class Sequence:
     """Prompt and reply as one list of tokens, and how much of it the KV cache holds.
 
+    With beam search this is the request's first beam, and `other_beams` are sequences with slots of their own.
+
     waiting (no slot) → running (a slot; prefill while more than the last token is uncomputed, then decode) → gone.
     """
 
@@ -18,6 +21,7 @@ class Sequence:
         "num_cached_tokens",
         "num_computed_tokens",
         "num_prompt_tokens",
+        "other_beams",
         "request",
         "slot",
         "token_ids",
@@ -31,10 +35,26 @@ class Sequence:
         self.num_computed_tokens = 0
         self.num_cached_tokens = 0  # of the prompt, from a reused prefix
         self.slot = NO_SLOT
+        self.other_beams: list[Sequence] = []
+
+    @classmethod
+    def of_request(cls, request: EngineRequest) -> Self:
+        """With as many empty sequences beside it as a beam search needs."""
+        sequence = cls(request)
+        for _ in range(request.params.num_beams - 1):
+            beam = cls(request)
+            beam.token_ids = []
+            sequence.other_beams.append(beam)
+        return sequence
 
     @property
     def request_id(self) -> str:
         return self.request.request_id
+
+    @property
+    def num_slots(self) -> int:
+        """Of the KV cache that it takes while it runs."""
+        return 1 + len(self.other_beams)
 
     @property
     def num_uncomputed_tokens(self) -> int:

@@ -63,11 +63,22 @@ class TokenLogprobs:
 
 
 @dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """One finished result of a beam search. A stop token that ended it is its last."""
+
+    token_ids: tuple[int, ...]
+    score: float  # sum of the log-probabilities after penalties, divided by length ** length_penalty
+    finish_reason: Literal["stop", "length"]
+    logprobs: tuple[TokenLogprobs, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class NextToken:
     """The model's own distribution after a prompt: natural logarithms."""
 
     top: tuple[tuple[int, float], ...]  # (token id, log-probability), likeliest first
     entropy: float  # of the whole distribution, in nats
+    log_normalizer: float  # a token's logit is its log-probability plus this
     distribution: bytes | None = None  # vocab_size log-probabilities, float32, little-endian
 
 
@@ -78,8 +89,9 @@ class TokenOutput:
     `token_ids` may be empty (an abort, an error) or hold several ids. A stop token that ended the sequence is its
     last id. `num_cached_tokens` is how much of the prompt came from a reused prefix.
 
-    log_normalizer: float  # a token's logit is its log-probability plus this
     Of a prompt that is scored, the scores come first, in pieces and in order, and `next_token` with the last of them.
+    With beam search the tokens are those that the whole search agrees on, at the end the rest of the best hypothesis;
+    the last output brings the `num_return_sequences` best `hypotheses`, best first.
     That of a prompt that is pooled brings `pooled`, n_embd numbers in float32, little-endian.
     """
 
@@ -92,6 +104,7 @@ class TokenOutput:
     prompt_logprobs: tuple[TokenLogprobs, ...] | None = None
     next_token: NextToken | None = None
     pooled: bytes | None = None
+    hypotheses: tuple[Hypothesis, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,6 +126,16 @@ class KeyValueStore:
         for tensor in (*self._keys, *self._values):
             tensor[:num_blocks, target] = tensor[:num_blocks, source]
 
+    def copy_positions(self, source: int, target: int, start: int, end: int) -> None:
+        """Copy the positions from `start` to before `end` of a slot to another, and touch no other position of it."""
+        self.reserve(target + 1)
+        for block in range(start // self.block, (end - 1) // self.block + 1):
+            places = slice(max(start - block * self.block, 0), min(end - block * self.block, self.block))
+            for keys, values in zip(self._keys, self._values, strict=True):
+                transposed = self._transposed(keys)
+                transposed[block, target, :, :, places] = transposed[block, source, :, :, places]
+                values[block, target, :, places] = values[block, source, :, places]
+
     def _transposed(self, keys: Tensor) -> Tensor:
         """A layer's keys as (num_blocks, num_slots, n_head, head_dim, block)."""
         if self._are_keys_transposed:
