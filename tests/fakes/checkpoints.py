@@ -1,10 +1,12 @@
-"""Tiny GPT-2 checkpoints with random weights, written by transformers itself."""
+"""Tiny GPT-2 and GPT-1 checkpoints with random weights, written by transformers itself."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import GPT2Config, GPT2LMHeadModel, OpenAIGPTConfig, OpenAIGPTLMHeadModel, PreTrainedModel
+
+_Model = TypeVar("_Model", bound=PreTrainedModel)
 
 TINY: dict[str, Any] = {
     "vocab_size": 211,
@@ -24,15 +26,26 @@ def random_gpt2(seed: int = 0, *, spread: float = 8.0, **config: Any) -> GPT2LMH
     bias and norm is made to matter.
     """
     torch.manual_seed(seed)
-    model = GPT2LMHeadModel(GPT2Config(**{**TINY, **config})).eval()
+    return sharpened(GPT2LMHeadModel(GPT2Config(**{**TINY, **config})), spread)
+
+
+def random_gpt1(seed: int = 0, *, spread: float = 4.0, **config: Any) -> OpenAIGPTLMHeadModel:
+    """As `random_gpt2`, of GPT-1's architecture."""
+    torch.manual_seed(seed)
+    return sharpened(OpenAIGPTLMHeadModel(OpenAIGPTConfig(**{**TINY, **config})), spread)
+
+
+def sharpened(model: _Model, spread: float = 8.0) -> _Model:
+    """In evaluation mode, its weights changed in place."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.ndim == 1:
                 parameter.add_(0.1 * torch.randn_like(parameter))
-            elif "wte" in name or "lm_head" in name:
+            elif any(part in name for part in ("wte", "tokens_embed", "lm_head")):
                 parameter.mul_(spread)
             else:
                 parameter.mul_(2.0)
+    model.eval()
     return model
 
 

@@ -36,6 +36,8 @@ class HashModel:
         self.n_positions = n_positions
         self.vocab_size = VOCAB_SIZE
         self.device = torch.device("cpu")
+        self.head = None
+        self.is_language_model = True
         self.calls: list[list[tuple[int, int, int]]] = []
         self._poison = poison
         self._numbing = numbing

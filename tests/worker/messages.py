@@ -36,7 +36,7 @@ params = st.builds(
     logprobs=st.none() | st.integers(0, 20),
 )
 scorings = st.builds(Scoring, counts, counts, st.none() | counts, st.booleans())
-poolings = st.builds(Pooling, st.sampled_from(["mean", "last"]))
+poolings = st.builds(Pooling, st.sampled_from(["mean", "last"]), st.booleans())
 requests = st.builds(EngineRequest, texts, token_ids, params, texts, counts, st.none() | scorings, st.none() | poolings)
 logprobs = st.none() | st.lists(st.builds(TokenLogprobs, floats, pairs), max_size=3).map(tuple)
 finish_reasons = st.sampled_from([None, "stop", "length", "abort", "error"])

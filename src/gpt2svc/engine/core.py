@@ -11,7 +11,7 @@ from gpt2svc.engine.kv_cache import KVCache
 from gpt2svc.engine.logprobs import PromptScores, score_prompt
 from gpt2svc.engine.model import Cache, Model
 from gpt2svc.engine.pooling import Pooler
-from gpt2svc.engine.request_check import check_beams, check_request
+from gpt2svc.engine.request_check import check_beams, check_request, check_task
 from gpt2svc.engine.sampler import Sampler
 from gpt2svc.engine.sampling_batch import NOT_A_NUMBER, SampledToken
 from gpt2svc.engine.scheduler import Scheduled, Scheduler
@@ -35,7 +35,7 @@ class EngineCore:
         self._cache = KVCache(self._store, config.max_num_seqs, is_prefix_reuse_enabled=config.is_prefix_reuse_enabled)
         self._scheduler = Scheduler(config, self._cache)
         self._sampler = Sampler(config.max_num_seqs, model.n_positions, model.vocab_size, model.device)
-        self._pooler = Pooler()
+        self._pooler = Pooler(model.head)
         self._beams = BeamRequests(self._cache)
         self._sequences: dict[str, Sequence] = {}
         self._outputs: list[TokenOutput] = []  # of requests that ended between steps
@@ -76,6 +76,7 @@ class EngineCore:
                 f"A request with the id {request.request_id!r} is already in progress.", field="request_id"
             )
         check_request(request, n_positions=self._model.n_positions, vocab_size=self._model.vocab_size)
+        check_task(request, has_head=self._model.head is not None, is_language_model=self._model.is_language_model)
         check_beams(request.params, num_slots=self._cache.num_slots, vocab_size=self._model.vocab_size)
         sequence = Sequence.of_request(request)
         self._beams.add(sequence)

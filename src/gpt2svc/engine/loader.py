@@ -7,6 +7,7 @@ from gpt2svc.engine.types import ModelInfo
 from gpt2svc.models.chunk import Chunk
 from gpt2svc.models.folder import ModelFolder
 from gpt2svc.models.gpt2 import GPT2
+from gpt2svc.models.loading import load_model
 from gpt2svc.models.weights import ProgressCallback
 
 
@@ -30,7 +31,7 @@ def load_engine(
     torch_dtype = resolve_dtype(dtype, torch_device)
     if torch_device.type == "cpu":
         set_num_threads(config.num_threads)
-    model = GPT2.from_folder(folder, torch_device, torch_dtype, progress)
+    model = load_model(folder, torch_device, torch_dtype, progress)
     if progress is not None:
         progress("Warming up", None)
     _warm_up(model)
@@ -39,7 +40,7 @@ def load_engine(
     return core, ModelInfo(
         name=folder.name,
         revision=folder.revision,
-        architecture="gpt2",
+        architecture=folder.config.architecture,
         device=str(torch_device),
         dtype=str(torch_dtype).removeprefix("torch."),
         num_parameters=folder.num_parameters,

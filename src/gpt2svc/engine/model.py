@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import torch
 
 from gpt2svc.models.chunk import Chunk
+from gpt2svc.models.head_scorer import HeadScorer
 
 
 class Cache(Protocol):
@@ -29,6 +30,8 @@ class Model(Protocol):
     n_positions: int
     vocab_size: int
     device: torch.device
+    head: HeadScorer | None  # of a task, where the model was trained for one
+    is_language_model: bool
 
     def new_cache(self, num_slots: int) -> Any:
         """An empty Cache of the kind that `forward` takes."""

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from gpt2svc.engine.scheduler import Scheduled
 from gpt2svc.engine.sequence import Sequence
+from gpt2svc.models.head_scorer import HeadScorer
 
 
 class Pooler:
@@ -14,7 +15,8 @@ class Pooler:
     They are in float64 and grow token by token, in order: the same bits however a prompt was cut into chunks.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, head: HeadScorer | None) -> None:
+        self._head = head
         self._sums: dict[str, NDArray[np.float64]] = {}
 
     def add(self, scheduled: list[Scheduled], hidden: Tensor) -> dict[str, bytes | None]:
@@ -33,12 +35,18 @@ class Pooler:
             total = self._add_rows(request_id, rows[first:end])
             if item.is_sampled:
                 del self._sums[request_id]
-                pooled[request_id] = _float32(total / item.num_pooled_in_all)
+                pooled[request_id] = self._vector(item.sequence, total / item.num_pooled_in_all)
         return pooled
 
     def forget(self, sequence: Sequence) -> None:
         """The sequence has ended, perhaps before its time."""
         self._sums.pop(sequence.request_id, None)
+
+    def _vector(self, sequence: Sequence, hidden: NDArray[np.float64]) -> bytes | None:
+        pooling = sequence.request.pooling
+        if self._head is not None and pooling is not None and pooling.has_head:
+            hidden = self._head(hidden)
+        return _float32(hidden)
 
     def _add_rows(self, request_id: str, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         so_far = self._sums.get(request_id)

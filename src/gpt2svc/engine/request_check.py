@@ -89,6 +89,18 @@ def check_beams(params: SamplingParams, *, num_slots: int, vocab_size: int) -> N
         )
 
 
+def check_task(request: EngineRequest, *, has_head: bool, is_language_model: bool) -> None:
+    """Raises InvalidInputError where the model wasn't made for what is asked of it."""
+    pooling = request.pooling
+    if pooling is None and not is_language_model:
+        raise InvalidInputError(
+            "This model classifies texts: it has no language model's head to continue or score them with.",
+            field="model",
+        )
+    if pooling is not None and pooling.has_head and not has_head:
+        raise InvalidInputError("This model is a plain language model: it has no head of a task.", field="model")
+
+
 def _check_scoring(scoring: Scoring, num_prompt: int) -> None:
     if not 1 <= scoring.start <= num_prompt:
         raise InvalidInputError(f"start must be from 1 to the prompt's {num_prompt} tokens.", field="start")

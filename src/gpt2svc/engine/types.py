@@ -48,10 +48,12 @@ class Scoring:
 class Pooling:
     """One vector for the whole prompt instead of a continuation, with `max_new_tokens` 0; it may fill the window.
 
-    Of the last hidden states, after the final norm: the "mean" over all tokens, or that of the "last" token.
+    Of the last hidden states, after the final norm: the "mean" over all tokens, or that of the "last" token. With
+    `has_head` that goes through the head of the model's task, and the vector is what comes out: scores.
     """
 
     kind: Literal["mean", "last"] = "mean"
+    has_head: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ class TokenOutput:
     Of a prompt that is scored, the scores come first, in pieces and in order, and `next_token` with the last of them.
     With beam search the tokens are those that the whole search agrees on, at the end the rest of the best hypothesis;
     the last output brings the `num_return_sequences` best `hypotheses`, best first.
-    That of a prompt that is pooled brings `pooled`, n_embd numbers in float32, little-endian.
+    That of a prompt that is pooled brings `pooled`, float32 in little-endian order: n_embd numbers, or the head's.
     """
 
     request_id: str

@@ -16,7 +16,7 @@ from gpt2svc.evaluation.report import EvaluationReport, new_report
 from gpt2svc.evaluation.scorer import Scorer
 from gpt2svc.evaluation.text_measures import compare_texts, likelihood_measures
 from gpt2svc.models.folder import ModelFolder
-from gpt2svc.models.gpt2 import GPT2
+from gpt2svc.models.loading import load_model
 
 ProgressCallback = Callable[[str, int, int], None]  # stage, done, in all
 
@@ -53,7 +53,7 @@ def evaluate(
     dtype = resolve_dtype(options.dtype, device)
     if device.type == "cpu":
         set_num_threads(None)
-    model = GPT2.from_folder(folder, device, dtype)
+    model = load_model(folder, device, dtype)
 
     def report_to(stage: str) -> Callable[[int, int], None] | None:
         return None if on_progress is None else lambda done, total: on_progress(stage, done, total)

@@ -1,12 +1,13 @@
-"""GPT2Config: the shape and arithmetic of a GPT-2 model, read from config.json with every value checked."""
+"""GPT2Config: the shape and arithmetic of a GPT-2 or GPT-1 model, read from config.json with every value checked."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
 from gpt2svc.errors import ModelFormatError, UnsafeModelError
 from gpt2svc.models.json_file import read_json_object
+from gpt2svc.models.task_head import ClassificationHead, TaskHead, read_task_head
 
 CONFIG_NAME: Final = "config.json"
 MAX_CONFIG_BYTES: Final = 1 << 20
@@ -14,8 +15,12 @@ MAX_CONFIG_BYTES: Final = 1 << 20
 ACTIVATIONS: Final = ("gelu_new", "gelu", "relu", "silu", "tanh")
 DTYPES: Final = ("float32", "bfloat16", "float16")
 
+Architecture = Literal["gpt2", "openai-gpt"]  # config.json's model_type
+
 # Other names of the same arithmetic.
 _ACTIVATION_ALIASES: Final = {"swish": "silu", "gelu_pytorch_tanh": "gelu_new", "gelu_fast": "gelu_new"}
+# GPT-1's names: its "gelu" has always been the approximation.
+_GPT1_ACTIVATIONS: Final = {"gelu": "gelu_new", "relu": "relu", "silu": "silu", "swish": "silu"}
 
 # Upper bounds far beyond any GPT-2 (xl: 50257, 1024, 1600, 48, 25), so that a forged number is refused before
 # anything is multiplied or allocated.
@@ -29,11 +34,11 @@ _MAX_HEADS: Final = 1024
 
 @dataclass(frozen=True, slots=True)
 class GPT2Config:
-    """Names are config.json's own; defaults are those of GPT-2 small.
+    """Names are GPT-2's in config.json; defaults are those of GPT-2 small.
 
     `n_embd` is divisible by `n_head`, `activation_function` is one of ACTIVATIONS, and `n_inner` is already resolved
     to a number. `bos_token_id` and `eos_token_id` are None where the vocabulary has no such id. `dtype` is how the
-    checkpoint was saved (one of DTYPES), or None where config.json doesn't say.
+    checkpoint was saved (one of DTYPES), or None where config.json doesn't say. `head` is that of a task, if any.
     """
 
     vocab_size: int = 50257
@@ -51,6 +56,13 @@ class GPT2Config:
     bos_token_id: int | None = None
     eos_token_id: int | None = None
     dtype: str | None = None
+    architecture: Architecture = "gpt2"
+    head: TaskHead | None = None
+
+    @property
+    def is_language_model(self) -> bool:
+        """Whether it predicts tokens; one that was trained to classify has no use for its rows of the vocabulary."""
+        return not isinstance(self.head, ClassificationHead)
 
     @property
     def head_dim(self) -> int:
@@ -69,8 +81,10 @@ class GPT2Config:
         configuration asks for code of its own.
         """
         _refuse_what_is_not_supported(mapping, source)
+        architecture = _architecture(mapping, source)
+        is_gpt1 = architecture == "openai-gpt"
         keys = _Keys(mapping, source)
-        vocab_size = keys.integer("vocab_size", default=50257, maximum=_MAX_VOCAB_SIZE)
+        vocab_size = keys.integer("vocab_size", default=40478 if is_gpt1 else 50257, maximum=_MAX_VOCAB_SIZE)
         n_embd = keys.integer("n_embd", "hidden_size", default=768, maximum=_MAX_WIDTH)
         n_head = keys.integer("n_head", "num_attention_heads", default=12, maximum=_MAX_HEADS)
         if n_embd % n_head != 0:
@@ -78,13 +92,18 @@ class GPT2Config:
         return cls(
             vocab_size=vocab_size,
             n_positions=keys.integer(
-                "n_positions", "max_position_embeddings", "n_ctx", default=1024, minimum=2, maximum=_MAX_POSITIONS
+                "n_positions",
+                "max_position_embeddings",
+                "n_ctx",
+                default=512 if is_gpt1 else 1024,
+                minimum=2,
+                maximum=_MAX_POSITIONS,
             ),
             n_embd=n_embd,
             n_layer=keys.integer("n_layer", "num_hidden_layers", default=12, maximum=_MAX_LAYERS),
             n_head=n_head,
-            n_inner=keys.integer("n_inner", default=4 * n_embd, maximum=_MAX_INNER),
-            activation_function=keys.activation(),
+            n_inner=4 * n_embd if is_gpt1 else keys.integer("n_inner", default=4 * n_embd, maximum=_MAX_INNER),
+            activation_function=keys.gpt1_activation() if is_gpt1 else keys.activation(),
             layer_norm_epsilon=keys.positive("layer_norm_epsilon", default=1e-5, maximum=1.0),
             scale_attn_weights=keys.boolean("scale_attn_weights", default=True),
             scale_attn_by_inverse_layer_idx=keys.boolean("scale_attn_by_inverse_layer_idx", default=False),
@@ -93,6 +112,8 @@ class GPT2Config:
             bos_token_id=keys.token_id("bos_token_id", vocab_size),
             eos_token_id=keys.token_id("eos_token_id", vocab_size),
             dtype=keys.dtype(),
+            architecture=architecture,
+            head=read_task_head(mapping, pad_token_id=keys.token_id("pad_token_id", vocab_size), source=source),
         )
 
 
@@ -104,17 +125,6 @@ def _refuse_what_is_not_supported(mapping: Mapping[str, Any], source: str) -> No
                 "Save the model as a plain GPT-2 (GPT2LMHeadModel.save_pretrained) in a trusted environment.",
                 field=key,
             )
-    model_type = mapping.get("model_type")
-    architectures = mapping.get("architectures")
-    if (
-        model_type is None
-        and isinstance(architectures, list)
-        and any(isinstance(name, str) and name.startswith("GPT2") for name in architectures)
-    ):
-        model_type = "gpt2"  # early checkpoints name only the class
-    if model_type != "gpt2":
-        found = f"model_type {str(model_type)[:80]!r}" if model_type is not None else "no model_type"
-        raise ModelFormatError(f"{source} has {found}; supported is 'gpt2'.", field="model_type")
     if mapping.get("add_cross_attention"):
         raise ModelFormatError(
             f"{source}: add_cross_attention is true; only decoder-only GPT-2 models are supported.",
@@ -126,6 +136,23 @@ def _refuse_what_is_not_supported(mapping: Mapping[str, Any], source: str) -> No
             "Save the model without quantisation.",
             field="quantization_config",
         )
+
+
+def _architecture(mapping: Mapping[str, Any], source: str) -> Architecture:
+    match mapping.get("model_type"):
+        case "gpt2":
+            return "gpt2"
+        case "openai-gpt":
+            return "openai-gpt"
+        case None:
+            architectures = mapping.get("architectures")
+            for name in architectures if isinstance(architectures, list) else ():
+                if isinstance(name, str) and name.startswith(("GPT2", "OpenAIGPT")):
+                    return "gpt2" if name.startswith("GPT2") else "openai-gpt"  # early checkpoints name only the class
+            found = "no model_type"
+        case other:
+            found = f"model_type {str(other)[:80]!r}"
+    raise ModelFormatError(f"{source} has {found}; supported are 'gpt2' and 'openai-gpt'.", field="model_type")
 
 
 class _Keys:
@@ -177,6 +204,13 @@ class _Keys:
         if name not in ACTIVATIONS:
             supported = ", ".join((*ACTIVATIONS, *_ACTIVATION_ALIASES))
             raise self.error("activation_function", f"is {str(value)[:40]!r}; supported are {supported}")
+        return name
+
+    def gpt1_activation(self) -> str:
+        value = self._mapping.get("afn", "gelu")
+        name = _GPT1_ACTIVATIONS.get(value) if isinstance(value, str) else None
+        if name is None:
+            raise self.error("afn", f"is {str(value)[:40]!r}; supported are {', '.join(_GPT1_ACTIVATIONS)}")
         return name
 
     def token_id(self, key: str, vocab_size: int) -> int | None:

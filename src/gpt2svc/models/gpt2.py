@@ -1,6 +1,6 @@
 """GPT-2's forward pass over a slot KV cache, for rows of many sequences at once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Self
 
 import torch
@@ -10,11 +10,16 @@ from torch.nn import functional
 from gpt2svc.models.chunk import Chunk
 from gpt2svc.models.config import GPT2Config
 from gpt2svc.models.decode_attention import DecodeAttention
+from gpt2svc.models.embedding import Embedding
 from gpt2svc.models.folder import ModelFolder
+from gpt2svc.models.head_scorer import HeadScorer
 from gpt2svc.models.kv_store import KeyValueStore
-from gpt2svc.models.linear import Linear, PackedLinear, new_linear
+from gpt2svc.models.layer import Layer, LayerNorm
+from gpt2svc.models.linear import Linear
+from gpt2svc.models.quantization import Quantization
 from gpt2svc.models.row_batch import RowBatch
 from gpt2svc.models.scratch import Scratch
+from gpt2svc.models.weight_format import WeightFormat
 from gpt2svc.models.weights import ProgressCallback, WeightReader
 
 # Narrower models take their attention in float32: at such sizes the kernels for half precision change with the batch.
@@ -26,40 +31,63 @@ class GPT2:
 
     Holds nothing of a sequence: keys and values live in the KeyValueStore that each call names. On a CPU with oneDNN
     a row's result has the same bits whatever else is in the call and however its prompt was cut into chunks.
+
+    A model that was trained to classify has no logits: forward passes are for its hidden states, which `head` reads.
     """
 
-    def __init__(self, config: GPT2Config, weights: WeightReader, device: torch.device, dtype: torch.dtype) -> None:
+    layer_type: type[Layer] = Layer
+
+    def __init__(self, config: GPT2Config, weights: WeightReader, weight_format: WeightFormat) -> None:
         self.config = config
         self.n_positions = config.n_positions
         self.vocab_size = config.vocab_size
-        self.device = device
-        self.dtype = dtype
+        self.is_language_model = config.is_language_model
+        self.device = weight_format.device
+        self.dtype = weight_format.row_dtype
         upcast = config.reorder_and_upcast_attn or config.n_embd < _MIN_HALF_WIDTH
-        self.attention_dtype = torch.float32 if upcast else dtype
+        self.attention_dtype = torch.float32 if upcast else weight_format.dtype
 
         def read(name: str) -> Tensor:
-            return weights.read(name).to(device=device, dtype=dtype)
+            return weight_format.vector(weights.read(name))
 
-        self._token_embedding = read("wte.weight")
         self._position_embedding = read("wpe.weight")
-        self._layers = [_Layer(config, i, weights, device, dtype) for i in range(config.n_layer)]
-        self._norm = _LayerNorm(read("ln_f.weight"), read("ln_f.bias"), config.layer_norm_epsilon)
-        head = self._token_embedding if config.tie_word_embeddings else read("lm_head.weight")
-        self._head = new_linear(head, None)
+        self._layers = [self.layer_type(config, i, weights, weight_format) for i in range(config.n_layer)]
+        self._norm = self._final_norm(read)
+        self._token_embedding: Embedding
+        self._lm_head: Linear | None = None
+        if config.is_language_model and config.tie_word_embeddings:
+            self._token_embedding, self._lm_head, num_table_bytes = weight_format.tied(weights.read("wte.weight"))
+        else:
+            self._token_embedding = weight_format.embedding(weights.read("wte.weight"))
+            num_table_bytes = self._token_embedding.num_bytes
+            if config.is_language_model:
+                self._lm_head = weight_format.linear(weights.read("lm_head.weight"), None)
+                num_table_bytes += self._lm_head.num_bytes
+        self.head = None if config.head is None else HeadScorer(config.head, weights)
         self._scratch = Scratch(device)
         self._kept: DecodeAttention | None = None
-        self.num_bytes = self._token_embedding.nbytes + self._position_embedding.nbytes + self._norm.num_bytes
+        self.num_bytes = num_table_bytes + self._position_embedding.nbytes
         self.num_bytes += sum(layer.num_bytes for layer in self._layers)
-        if not config.tie_word_embeddings or isinstance(self._head, PackedLinear):
-            self.num_bytes += self._head.num_bytes
+        if self._norm is not None:
+            self.num_bytes += self._norm.num_bytes
 
     @classmethod
     def from_folder(
-        cls, folder: ModelFolder, device: torch.device, dtype: torch.dtype, progress: ProgressCallback | None = None
+        cls,
+        folder: ModelFolder,
+        device: torch.device,
+        dtype: torch.dtype,
+        progress: ProgressCallback | None = None,
+        *,
+        quantize: Quantization | None = None,
     ) -> Self:
-        """Load the weights of `folder`; raises ModelFormatError where its files have changed since it was opened."""
+        """Load the weights of `folder`, in `dtype` or in fewer bits (models/weight_format.py).
+
+        Raises ModelFormatError where its files have changed since it was opened, or hold numbers that can't be
+        quantised.
+        """
         with torch.inference_mode():
-            return cls(folder.config, WeightReader(folder, progress), device, dtype)
+            return cls(folder.config, WeightReader(folder, progress), WeightFormat(device, dtype, quantize))
 
     def new_cache(self, num_slots: int) -> KeyValueStore:
         """An empty KV cache of `num_slots` sequences. Raises ConfigError where the memory isn't there."""
@@ -81,66 +109,18 @@ class GPT2:
         """
         batch = RowBatch(chunks, cache, self._scratch, self.dtype, self._kept)
         self._kept = batch.decode_attention
-        x = functional.embedding(batch.token_ids, self._token_embedding)
+        x = self._token_embedding(batch.token_ids)
         x = x + functional.embedding(batch.positions, self._position_embedding)
         for i, layer in enumerate(self._layers):
             x = layer.forward(i, x, batch)
-        hidden = self._norm(batch.pooled_rows(x))
-        if batch.num_sampled == 0:
+        hidden = self._normed(batch.pooled_rows(x))
+        if self._lm_head is None or batch.num_sampled == 0:
             return x.new_empty((0, self.vocab_size)), hidden
-        logits = self._head(self._norm(batch.sampled_rows(x)))
+        logits = self._lm_head(self._normed(batch.sampled_rows(x)))
         return logits[: batch.num_sampled], hidden
 
+    def _final_norm(self, read: Callable[[str], Tensor]) -> LayerNorm | None:
+        return LayerNorm(read("ln_f.weight"), read("ln_f.bias"), self.config.layer_norm_epsilon)
 
-class _LayerNorm:
-    def __init__(self, weight: Tensor, bias: Tensor, epsilon: float) -> None:
-        self._weight = weight
-        self._bias = bias
-        self._shape = list(weight.shape)
-        self._epsilon = epsilon
-        self.num_bytes = weight.nbytes + bias.nbytes
-
-    def __call__(self, x: Tensor) -> Tensor:
-        return torch.layer_norm(x, self._shape, self._weight, self._bias, self._epsilon)
-
-
-class _Layer:
-    def __init__(
-        self, config: GPT2Config, index: int, weights: WeightReader, device: torch.device, dtype: torch.dtype
-    ) -> None:
-        def read(name: str) -> Tensor:
-            return weights.read(f"h.{index}.{name}").to(device=device, dtype=torch.float32)
-
-        def norm(name: str) -> _LayerNorm:
-            weight, bias = read(f"{name}.weight").to(dtype), read(f"{name}.bias").to(dtype)
-            return _LayerNorm(weight, bias, config.layer_norm_epsilon)
-
-        def linear(name: str, *, activation: str | None = None, query_scale: float = 1.0) -> Linear:
-            weight = read(f"{name}.weight").t()  # stored (in, out)
-            bias = read(f"{name}.bias")
-            if query_scale != 1.0:
-                weight[: config.n_embd] *= query_scale
-                bias[: config.n_embd] *= query_scale
-            return new_linear(weight.to(dtype), bias.to(dtype), activation)
-
-        self._norm_1 = norm("ln_1")
-        # The scores' scale is folded into the weights that make the queries.
-        self._qkv = linear("attn.c_attn", query_scale=_score_scale(config, index))
-        self._attention_out = linear("attn.c_proj")
-        self._norm_2 = norm("ln_2")
-        self._expand = linear("mlp.c_fc", activation=config.activation_function)
-        self._contract = linear("mlp.c_proj")
-        self.num_bytes = sum(
-            part.num_bytes
-            for part in (self._norm_1, self._qkv, self._attention_out, self._norm_2, self._expand, self._contract)
-        )
-
-    def forward(self, index: int, x: Tensor, batch: RowBatch) -> Tensor:
-        attended = batch.attend(index, self._qkv(self._norm_1(x)))
-        x = self._attention_out.added_to(x, attended)
-        return self._contract.added_to(x, self._expand(self._norm_2(x)))
-
-
-def _score_scale(config: GPT2Config, index: int) -> float:
-    scale = config.head_dim**-0.5 if config.scale_attn_weights else 1.0
-    return scale / (index + 1) if config.scale_attn_by_inverse_layer_idx else scale
+    def _normed(self, x: Tensor) -> Tensor:
+        return x if self._norm is None else self._norm(x)

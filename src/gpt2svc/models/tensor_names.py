@@ -1,4 +1,4 @@
-"""Which tensors a GPT-2 language model is made of, and their shapes."""
+"""Which tensors a GPT-2 or GPT-1 model is made of, and their shapes."""
 
 import re
 from collections.abc import Iterable
@@ -7,8 +7,11 @@ from typing import Final
 from gpt2svc.errors import ModelFormatError
 from gpt2svc.models.config import GPT2Config
 from gpt2svc.models.safetensors_header import TensorEntry
+from gpt2svc.models.task_head import CHOICE_BIAS, CHOICE_WEIGHT, SCORE_WEIGHT, ChoiceHead, ClassificationHead
 
 _PREFIX: Final = "transformer."
+_GPT1_NAMES: Final = {"tokens_embed.weight": "wte.weight", "positions_embed.weight": "wpe.weight"}
+_EMBEDDING: Final = "wte.weight"
 _LM_HEAD: Final = "lm_head.weight"
 _DTYPES: Final = ("F32", "BF16", "F16")
 # The causal mask that old releases of transformers saved along.
@@ -17,7 +20,10 @@ _LAYER: Final = re.compile(r"h\.(\d+)\.")
 
 
 def expected_shapes(config: GPT2Config) -> dict[str, tuple[int, ...]]:
-    """Canonical name to shape. Projections are stored (in, out), as transformers' Conv1D has them."""
+    """Canonical name to shape: GPT-2's names, and those of a task's head.
+
+    Projections are stored (in, out), as transformers' Conv1D has them, the head's the other way round.
+    """
     embd, inner = config.n_embd, config.n_inner
     layer: dict[str, tuple[int, ...]] = {
         "ln_1.weight": (embd,),
@@ -34,30 +40,39 @@ def expected_shapes(config: GPT2Config) -> dict[str, tuple[int, ...]]:
         "mlp.c_proj.bias": (embd,),
     }
     shapes: dict[str, tuple[int, ...]] = {
-        "wte.weight": (config.vocab_size, embd),
+        _EMBEDDING: (config.vocab_size, embd),
         "wpe.weight": (config.n_positions, embd),
     }
     for i in range(config.n_layer):
         shapes.update({f"h.{i}.{name}": shape for name, shape in layer.items()})
-    shapes["ln_f.weight"] = (embd,)
-    shapes["ln_f.bias"] = (embd,)
-    if not config.tie_word_embeddings:
+    if config.architecture == "gpt2":
+        shapes["ln_f.weight"] = (embd,)
+        shapes["ln_f.bias"] = (embd,)
+    if config.is_language_model and not config.tie_word_embeddings:
         shapes[_LM_HEAD] = (config.vocab_size, embd)
+    match config.head:
+        case ClassificationHead(labels):
+            shapes[SCORE_WEIGHT] = (len(labels), embd)
+        case ChoiceHead():
+            shapes[CHOICE_WEIGHT] = (1, embd)
+            shapes[CHOICE_BIAS] = (1,)
     return shapes
 
 
 def gpt2_tensors(entries: Iterable[TensorEntry], config: GPT2Config) -> dict[str, TensorEntry]:
-    """The language model's tensors among `entries`, under canonical names.
+    """The model's tensors among `entries`, under canonical names.
 
-    Heads of other tasks are left out. Raises ModelFormatError where a tensor is missing, of another shape or dtype,
-    there twice, or part of a layer in a way that GPT-2 doesn't know (it would be silently without effect).
+    Heads that config.json doesn't name are left out. Raises ModelFormatError where a tensor is missing, of another
+    shape or dtype, there twice, or part of a layer in a way that GPT-2 doesn't know (it would be silently without effect).
     """
     shapes = expected_shapes(config)
-    if config.tie_word_embeddings:
+    if config.is_language_model and config.tie_word_embeddings:
         shapes = {**shapes, _LM_HEAD: (config.vocab_size, config.n_embd)}
     found: dict[str, TensorEntry] = {}
     for entry in entries:
         name = entry.name.removeprefix(_PREFIX)
+        if config.architecture == "openai-gpt":
+            name = _GPT1_NAMES.get(name, name)
         shape = shapes.get(name)
         if shape is None:
             _check_ignorable(name, config)
@@ -76,6 +91,9 @@ def gpt2_tensors(entries: Iterable[TensorEntry], config: GPT2Config) -> dict[str
                 field=entry.name,
             )
         found[name] = entry
+    # NOTE: of two tied tensors a file may have either: transformers keeps only this one of OpenAIGPTDoubleHeadsModel.
+    if config.tie_word_embeddings and _EMBEDDING not in found and _LM_HEAD in found:
+        found[_EMBEDDING] = found.pop(_LM_HEAD)
     missing = [name for name in expected_shapes(config) if name not in found]
     if missing:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
