@@ -4,9 +4,8 @@ import torch
 from torch import Tensor
 
 from gpt2svc.models.config import GPT2Config
-from gpt2svc.models.linear import Linear
+from gpt2svc.models.linear import Linear, new_linear
 from gpt2svc.models.row_batch import RowBatch
-from gpt2svc.models.weight_format import WeightFormat
 from gpt2svc.models.weights import WeightReader
 
 
@@ -25,13 +24,15 @@ class LayerNorm:
 class Layer:
     """One block: attention and a perceptron, each of which reads its norm and adds to what there was."""
 
-    def __init__(self, config: GPT2Config, index: int, weights: WeightReader, weight_format: WeightFormat) -> None:
+    def __init__(
+        self, config: GPT2Config, index: int, weights: WeightReader, device: torch.device, dtype: torch.dtype
+    ) -> None:
         def read(name: str) -> Tensor:
-            return weights.read(f"h.{index}.{name}").to(device=weight_format.device, dtype=torch.float32)
+            return weights.read(f"h.{index}.{name}").to(device=device, dtype=torch.float32)
 
         def norm(name: str) -> LayerNorm:
-            weight, bias = read(f"{name}.weight"), read(f"{name}.bias")
-            return LayerNorm(weight_format.vector(weight), weight_format.vector(bias), config.layer_norm_epsilon)
+            weight, bias = read(f"{name}.weight").to(dtype), read(f"{name}.bias").to(dtype)
+            return LayerNorm(weight, bias, config.layer_norm_epsilon)
 
         def linear(name: str, *, activation: str | None = None, query_scale: float = 1.0) -> Linear:
             weight = read(f"{name}.weight").t()  # stored (in, out)
@@ -39,7 +40,7 @@ class Layer:
             if query_scale != 1.0:
                 weight[: config.n_embd] *= query_scale
                 bias[: config.n_embd] *= query_scale
-            return weight_format.linear(weight, bias, activation)
+            return new_linear(weight.to(dtype), bias.to(dtype), activation)
 
         self.norm_1 = norm("ln_1")
         # The scores' scale is folded into the weights that make the queries.
