@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import cast
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.routing import APIRoute
 from sse_starlette.sse import AppStatus
 from starlette.middleware import Middleware
@@ -23,6 +23,7 @@ from gpt2svc.api.middleware.rate_limit import RateLimitMiddleware
 from gpt2svc.api.middleware.request_id import RequestIdMiddleware
 from gpt2svc.api.middleware.security_headers import SecurityHeadersMiddleware
 from gpt2svc.api.middleware.trusted_origin import TrustedOriginMiddleware
+from gpt2svc.api.query_names import require_known_query
 from gpt2svc.api.routes import (
     branches,
     conversations,
@@ -121,6 +122,7 @@ def create_app(settings: Settings, *, engines: EnginePool | None = None) -> Fast
         openapi_url=None,
         redirect_slashes=False,  # it would redirect to whatever host a request names
         lifespan=lifespan,
+        dependencies=[Depends(require_known_query)],
         middleware=_middleware(settings, OPEN_PATHS | web.paths, services),
     )
     app.state.services = services

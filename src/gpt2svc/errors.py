@@ -62,8 +62,8 @@ class NotFoundError(Gpt2svcError):
 
     code = "not_found"
 
-    def __init__(self, kind: str, identifier: str) -> None:
-        super().__init__(f"No {kind} has the id {identifier!r}.", field=f"{kind}_id")
+    def __init__(self, kind: str, identifier: str, *, field: str | None = None) -> None:
+        super().__init__(f"No {kind} has the id {identifier!r}.", field=field or f"{kind}_id")
         self.kind = kind
         self.identifier = identifier
 

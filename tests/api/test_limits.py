@@ -8,6 +8,7 @@ import pytest
 from fastapi import FastAPI
 
 from gpt2svc.api.openapi_limits import LIMIT_HEADERS
+from gpt2svc.api.services import Services
 from gpt2svc.app import services_of_app
 from tests.api.conftest import client_of, new_conversation
 from tests.api.test_keys import new_key, settled
@@ -146,3 +147,19 @@ async def test_a_stateless_text_ends_with_504_and_its_work_with_it(
     assert response.headers["x-should-retry"] == "false"
     await engine.wait_until_idle()
     assert engine.aborted == [request.request_id for request in engine.requests]
+
+
+@pytest.mark.parametrize(("path", "name"), [("/api/next-token", "prompt"), ("/api/perplexity", "text")])
+async def test_scoring_ends_with_504_and_its_work_with_it(
+    client: httpx.AsyncClient, services: Services, engine: ScriptedEngine, path: str, name: str
+) -> None:
+    engine.set_status("loading")
+    body = {name: "Once upon a time"}
+    response = await client.post(path, json=body, headers={"X-Request-Timeout": "0.05"})
+    assert response.status_code == 504
+    assert response.json()["error"]["code"] == "deadline_exceeded"
+    assert services.admission.num_requests == 0
+    await engine.wait_until_idle()
+    assert len(engine.aborted) == len(engine.requests) == 1
+    engine.recover()
+    assert (await client.post(path, json=body, headers={"X-Request-Timeout": "60"})).status_code == 200

@@ -5,8 +5,9 @@ from typing import Any
 from gpt2svc.api.errors import ApiError
 from gpt2svc.api.schemas.errors import ErrorOut
 
-# Every route: the key, the guards against foreign pages, and what nobody foresaw.
+# Every route: the key, the guards against foreign pages, what nobody foresaw; and unknown names in a query.
 _EVERYWHERE = (401, 403, 421, 500)
+_QUERY = 422
 # Every route with a body.
 BODY = (400, 408, 413, 415, 422)
 
@@ -76,13 +77,13 @@ _DOCS: dict[int, tuple[str, ApiError]] = {
 }
 
 
-def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """For a route's `responses=`: these, and those that every route gives."""
+def error_responses(*statuses: int, query: int = _QUERY) -> dict[int | str, dict[str, Any]]:
+    """For a route's `responses=`: these, and those that every route gives. `query` is what an unknown query gets."""
     return {
         status: {
             "model": ErrorOut,
             "description": _DOCS[status][0],
             "content": {"application/json": {"example": _DOCS[status][1].body()}},
         }
-        for status in sorted({*statuses, *_EVERYWHERE})
+        for status in sorted({*statuses, *_EVERYWHERE, query})
     }

@@ -222,9 +222,10 @@ def install_error_handlers(app: FastAPI) -> None:
 
     async def on_http(request: Request, error: Exception) -> Response:
         response = from_http(cast(HTTPException, error)).response()
-        methods = documented_methods(app, request.scope["path"]) if response.status_code == 405 else []
-        if methods:  # Starlette names only those of the first route that has this path
-            response.headers["Allow"] = ", ".join(methods)
+        if response.status_code == 405:  # Starlette names only the methods of the first route that has this path
+            first = response.headers.get("Allow", "").split(", ")
+            methods = {*documented_methods(app, request.scope["path"]), *first} - {""}
+            response.headers["Allow"] = ", ".join(sorted(methods))
         return response
 
     app.add_exception_handler(Gpt2svcError, on_domain)

@@ -51,7 +51,10 @@ async def read_history(uow: UnitOfWork, request: TurnRequest) -> History:
         case NewMessage(content, parent_id):
             if isinstance(parent_id, Unset):
                 parent_id = newest.id if newest is not None else None
-            path = await _path(uow, conversation.id, parent_id)
+            try:
+                path = await _path(uow, conversation.id, parent_id)
+            except NotFoundError as error:
+                raise NotFoundError("message", error.identifier, field="parent_id") from error
             path = (*path, _unstored_message(conversation.id, content, parent_id))
         case Regeneration(message_id):
             path = await path_to_question(uow, conversation.id, message_id)

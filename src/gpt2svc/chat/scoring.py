@@ -19,6 +19,7 @@ from gpt2svc.errors import (
     WorkerCrashedError,
 )
 from gpt2svc.generation.admission import Admission
+from gpt2svc.generation.deadline import within_deadline
 from gpt2svc.generation.supervisor import GenerationSupervisor
 from gpt2svc.persistence.database import Database
 from gpt2svc.worker.protocol import EngineClient, EnginePool
@@ -100,7 +101,8 @@ class ScoringService:
     ) -> NextTokenResult:
         """What may follow a text, or a place in a conversation, by the model's own distribution.
 
-        Raises InvalidInputError, ContextWindowError, NotFoundError, OverloadedError, UnavailableError, EngineError.
+        Raises InvalidInputError, ContextWindowError, NotFoundError, OverloadedError, UnavailableError, EngineError,
+        DeadlineExceededError.
         """
         self._supervisor.require_accepting()
         permit = self._admission.reserve(self._budget.max_prompt_tokens, owner)
@@ -145,7 +147,8 @@ class ScoringService:
         """Every token of `text` but the first is scored once. A text longer than the window is read in windows that
         overlap by half, so that each scored token has at least half a window before it.
 
-        Raises InvalidInputError, NotFoundError, OverloadedError, UnavailableError, EngineError.
+        Raises InvalidInputError, NotFoundError, OverloadedError, UnavailableError, EngineError,
+        DeadlineExceededError.
         """
         self._supervisor.require_accepting()
         check_text("text", text, MAX_CONTENT_LENGTH)
@@ -204,7 +207,8 @@ class ScoringService:
     ) -> PromptScore:
         request_id = f"score-{next(self._numbers)}"
         try:
-            return await score_prompt(engine, request_id, token_ids, scoring, owner=owner)
+            async with within_deadline():
+                return await score_prompt(engine, request_id, token_ids, scoring, owner=owner)
         except WorkerCrashedError as error:
             raise UnavailableError(error.message, retry_after_s=1.0) from error
 

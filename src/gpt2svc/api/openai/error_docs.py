@@ -23,7 +23,7 @@ _DOCS: dict[int, tuple[str, ApiError]] = {
 
 def openai_error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """For a route's `responses=`: these, and those that every route gives."""
-    responses = error_responses(*statuses)
+    responses = error_responses(*statuses, query=400)
     for status in responses.keys() & _DOCS.keys():
         description, example = _DOCS[int(status)]
         responses[status]["description"] = description

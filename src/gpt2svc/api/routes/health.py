@@ -24,6 +24,7 @@ _OUT_OF_SERVICE: frozenset[EngineStatus] = frozenset({"failed", "stopped"})
 
 
 @router.get("/livez", tags=["health"], summary="Is the process alive?", responses=error_responses())
+@router.head("/livez", include_in_schema=False)
 async def livez() -> LiveOut:
     """200 as long as the process answers at all. Needs no key."""
     return LiveOut()
@@ -39,6 +40,7 @@ async def livez() -> LiveOut:
         503: {"model": ReadyOut, "description": "Not yet, or no more: `status` and `error` say why."},
     },
 )
+@router.head("/readyz", include_in_schema=False)
 async def readyz(services: ServicesDep) -> JSONResponse:
     """200 with the default model loaded, the store readable and no shutdown under way. Needs no key."""
     ready = await _readiness(services)

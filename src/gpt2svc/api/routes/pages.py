@@ -33,6 +33,7 @@ _WEB_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
 )
+_READ = ["GET", "HEAD"]
 _FOR_EVER = "public, max-age=31536000, immutable"
 
 
@@ -44,13 +45,13 @@ def web_files() -> WebFiles:
     return WebFiles(_path("gpt2svc", "web"))
 
 
-@router.get("/")
+@router.api_route("/", methods=_READ)
 async def home(request: Request) -> Response:
     web: WebFiles = request.app.state.web
     return _web_response(request, web.page, {"Content-Security-Policy": _WEB_POLICY, "Cache-Control": "no-cache"})
 
 
-@router.get("/web/{path:path}")
+@router.api_route("/web/{path:path}", methods=_READ)
 async def web_file(request: Request) -> Response:
     web: WebFiles = request.app.state.web
     file = web.files.get(request.scope["path"])
@@ -66,13 +67,13 @@ def _web_response(request: Request, file: WebFile, headers: dict[str, str]) -> R
     return Response(file.content, headers=headers, media_type=file.media_type)
 
 
-@router.get("/docs")
+@router.api_route("/docs", methods=_READ)
 async def docs() -> Response:
     headers = {"Content-Security-Policy": _POLICY, "Cache-Control": "no-cache"}
     return FileResponse(_path("gpt2svc.api.assets", "docs.html"), media_type="text/html", headers=headers)
 
 
-@router.get("/docs-assets/{name}")
+@router.api_route("/docs-assets/{name}", methods=_READ)
 async def asset(name: str) -> Response:
     if name not in _ASSETS:
         raise HTTPException(404)
@@ -80,6 +81,6 @@ async def asset(name: str) -> Response:
     return FileResponse(_path(package, file), media_type=media_type, headers={"Cache-Control": "max-age=3600"})
 
 
-@router.get("/openapi.json")
+@router.api_route("/openapi.json", methods=_READ)
 async def openapi(request: Request) -> Response:
     return JSONResponse(describe(request.app))

@@ -35,7 +35,7 @@ _PERPLEXITY_EXAMPLES = {
         summary="Token by token, in Ukrainian", value={"text": "Сьогодні гарна погода.", "token_logprobs": True}
     ),
 }
-_ERRORS = error_responses(*BODY, 404, 429, 503)
+_ERRORS = error_responses(*BODY, 404, 429, 503, 504)
 
 
 @router.post(
