@@ -18,6 +18,7 @@ class EngineConfig:
     max_num_seqs: int = 32
     max_num_batched_tokens: int = 256
     is_prefix_reuse_enabled: bool = True
+    is_speculation_enabled: bool = True  # has an effect on the CPU only
     num_threads: int | None = None  # None: chosen for the machine; CPU only
 
     def __post_init__(self) -> None:

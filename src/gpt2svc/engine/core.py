@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 
@@ -16,7 +17,9 @@ from gpt2svc.engine.sampler import Sampler
 from gpt2svc.engine.sampling_batch import NOT_A_NUMBER, SampledToken
 from gpt2svc.engine.scheduler import Scheduled, Scheduler
 from gpt2svc.engine.sequence import Sequence
+from gpt2svc.engine.speculation import Speculation
 from gpt2svc.engine.types import EngineRequest, EngineStats, FinishReason, TokenOutput
+from gpt2svc.engine.verification import Verification
 from gpt2svc.errors import EngineError, InvalidInputError
 from gpt2svc.models.chunk import Chunk
 
@@ -37,6 +40,9 @@ class EngineCore:
         self._sampler = Sampler(config.max_num_seqs, model.n_positions, model.vocab_size, model.device)
         self._pooler = Pooler(model.head)
         self._beams = BeamRequests(self._cache)
+        # On a GPU the bits of a row may depend on the rows beside it: there a draft could change the reply.
+        is_speculating = config.is_speculation_enabled and model.device.type == "cpu"
+        self._speculation = Speculation(config.max_num_batched_tokens) if is_speculating else None
         self._sequences: dict[str, Sequence] = {}
         self._outputs: list[TokenOutput] = []  # of requests that ended between steps
         self._num_generated_tokens = 0
@@ -103,30 +109,35 @@ class EngineCore:
         scheduled: list[Scheduled] = []
         try:
             scheduled = self._scheduler.schedule()
-            ready = [item.sequence for item in scheduled if item.is_sampled and not item.sequence.is_only_scored]
-            sampled = [sequence for sequence in ready if not sequence.request.params.is_beam_search]
-            beams = [sequence for sequence in ready if sequence.request.params.is_beam_search]
-            tokens, scores, pooled = self._run(scheduled, sampled, beams)
+            if self._speculation is not None:
+                scheduled = self._speculation.add_drafts(scheduled)
+            ready = [item for item in scheduled if item.is_sampled and not item.sequence.is_only_scored]
+            sampled = [item for item in ready if not item.sequence.request.params.is_beam_search]
+            beams = [item for item in ready if item.sequence.request.params.is_beam_search]
+            run = self._run(scheduled, sampled, beams)
         except Exception as error:
             _log.exception("A step of the engine failed")
             return outputs + self._fail(scheduled, error)
         for item in scheduled:
             self._scheduler.computed(item)
-        outputs += [
-            self._with_scores(self._accept(sequence, token), scores.pop(sequence.request_id, None))
-            for sequence, token in zip(sampled, tokens, strict=True)
+        replies = [
+            self._with_scores(self._accept(item.sequence, token), run.scores.pop(item.sequence.request_id, None))
+            for item, token in zip(sampled, run.tokens, strict=True)
         ]
+        if any(item.draft for item in sampled):
+            self._verify(sampled, run, replies)
+        outputs += replies
         if beams:
             outputs += [self._ended(output) for output in self._beams.advance()]
         outputs += [
-            self._with_scores(self._score(item), scores[item.sequence.request_id])
+            self._with_scores(self._score(item), run.scores[item.sequence.request_id])
             for item in scheduled
-            if item.sequence.request_id in scores
+            if item.sequence.request_id in run.scores
         ]
         outputs += [
-            self._pooled(item.sequence, pooled[item.sequence.request_id])
+            self._pooled(item.sequence, run.pooled[item.sequence.request_id])
             for item in scheduled
-            if item.sequence.request_id in pooled
+            if item.sequence.request_id in run.pooled
         ]
         return outputs
 
@@ -137,17 +148,14 @@ class EngineCore:
         if len(known) != len(self._sequences) or any(self._sequences.get(s.request_id) is not s for s in known):
             raise EngineError("Engine: the requests in progress are not those of the scheduler.")
 
-    def _run(
-        self, scheduled: list[Scheduled], sampled: list[Sequence], beams: list[Sequence]
-    ) -> tuple[list[SampledToken], dict[str, PromptScores], dict[str, bytes | None]]:
-        """The next tokens of `sampled`, and by request what is told of the prompts that are scored or pooled."""
+    def _run(self, scheduled: list[Scheduled], sampled: list[Scheduled], beams: list[Scheduled]) -> "_Run":
         chunks = [
             Chunk(
                 slot=item.sequence.slot,
                 start=item.sequence.num_computed_tokens,
-                token_ids=item.sequence.next_token_ids(item.num_tokens),
+                token_ids=[*item.sequence.next_token_ids(item.num_tokens), *item.draft],
                 is_sampled=item.is_sampled and item.sequence.request.pooling is None,
-                num_scored=item.num_scored,
+                num_scored=1 + len(item.draft) if item.draft else item.num_scored,
                 num_pooled=item.num_pooled,
             )
             for item in scheduled
@@ -159,25 +167,43 @@ class EngineCore:
         else:
             logits = self._model.forward(chunks, self._store)
         scores: dict[str, PromptScores] = {}
+        first_rows = list(range(len(sampled)))
+        first = logits
         if beams or any(chunk.num_scored for chunk in chunks):
-            rows: list[int] = []  # to sample from
+            first_rows = []
             beam_rows: dict[Sequence, int] = {}
             end = 0
             for item, chunk in zip(scheduled, chunks, strict=True):
                 end += chunk.num_logits
                 request = item.sequence.request
-                if chunk.num_scored and request.scoring is not None:
-                    own = logits[end - chunk.num_scored : end]
+                if request.scoring is not None and item.num_scored:
                     start = chunk.start + len(chunk.token_ids) - chunk.num_scored
+                    own = logits[end - chunk.num_scored : end]
                     scores[request.request_id] = score_prompt(request, request.scoring, own, start)
                 if request.params.is_beam_search and item.is_sampled:
                     beam_rows[item.sequence] = end - 1
                 elif item.is_sampled and not item.sequence.is_only_scored:
-                    rows.append(end - 1)
+                    first_rows.append(end - 1 - len(item.draft))
+            first = logits[torch.tensor(first_rows, dtype=torch.int64, device=logits.device)]
             if beams:
                 self._beams.choose(logits, beam_rows)
-            logits = logits[torch.tensor(rows, dtype=torch.int64, device=logits.device)]
-        return (self._sampler.sample(logits, sampled) if sampled else []), scores, pooled
+        tokens = self._sampler.sample(first, [item.sequence for item in sampled]) if sampled else []
+        return _Run(tokens, scores, pooled, logits, first_rows)
+
+    def _verify(self, sampled: list[Scheduled], run: "_Run", replies: list[TokenOutput]) -> None:
+        """Go on with each of `replies` for as long as its draft is right."""
+        verification = Verification(sampled, run.first_rows, replies)
+        while items := verification.advance():
+            for item in items:
+                self._scheduler.computed(item._replace(num_tokens=1))
+            rows = torch.tensor(verification.rows, device=run.logits.device)
+            try:
+                tokens = self._sampler.sample(run.logits[rows], [item.sequence for item in items])
+            except Exception as error:
+                _log.exception("A step of the engine failed")
+                verification.add(self._fail(items, error))
+            else:
+                verification.add([self._accept(item.sequence, tok) for item, tok in zip(items, tokens, strict=True)])
 
     def _score(self, item: Scheduled) -> TokenOutput:
         """Of a prompt that is not sampled from in this step: the end where it is only scored and that is done."""
@@ -244,6 +270,8 @@ class EngineCore:
 
     def _end(self, sequence: Sequence, *, is_cache_valid: bool = True) -> None:
         self._sampler.forget(sequence)
+        if self._speculation is not None:
+            self._speculation.forget(sequence)
         self._pooler.forget(sequence)
         self._beams.forget(sequence)
         self._scheduler.finish(sequence, is_cache_valid=is_cache_valid)
@@ -256,3 +284,13 @@ class EngineCore:
             error=error,
             num_cached_tokens=sequence.num_cached_tokens,
         )
+
+
+class _Run(NamedTuple):
+    """What a call of the model brought."""
+
+    tokens: list[SampledToken]  # the next one of each sampled sequence
+    scores: dict[str, PromptScores]  # by request: what is told of the prompts that are scored
+    pooled: dict[str, bytes | None]  # by request: the vectors of prompts
+    logits: torch.Tensor  # (num_logits, vocab_size)
+    first_rows: list[int]  # in `logits`, of each sampled sequence; those of its draft follow

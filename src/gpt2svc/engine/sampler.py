@@ -1,6 +1,7 @@
 """From logits to one token a row, each row by settings of its own."""
 
 from collections.abc import Sequence as Many
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -8,6 +9,9 @@ from torch import Tensor
 from gpt2svc.engine.sampling_batch import SampledToken, SamplingBatch
 from gpt2svc.engine.sequence import Sequence
 from gpt2svc.engine.token_history import TokenHistory
+
+# Of a step that verifies drafts ever fewer sequences are sampled, in batches that come again in the next one.
+_MAX_BATCHES: Final = 16
 
 
 class Sampler:
@@ -17,7 +21,7 @@ class Sampler:
         self._device = device
         self._vocab_size = vocab_size
         self._history = TokenHistory(num_slots, n_positions, vocab_size, device)
-        self._batch: SamplingBatch | None = None
+        self._batches: dict[tuple[Sequence, ...], SamplingBatch] = {}
 
     @torch.inference_mode()
     def sample(self, logits: Tensor, sequences: Many[Sequence]) -> list[SampledToken]:
@@ -25,12 +29,16 @@ class Sampler:
 
         The caller appends what it accepts to the sequences: all of them, or the ones that go on.
         """
-        batch = self._batch
-        if batch is None or batch.sequences != sequences:
-            self._batch = batch = SamplingBatch(list(sequences), self._vocab_size, self._history, self._device)
+        key = tuple(sequences)
+        batch = self._batches.get(key)
+        if batch is None:
+            if len(self._batches) >= _MAX_BATCHES:
+                self._batches.clear()
+            batch = SamplingBatch(list(sequences), self._vocab_size, self._history, self._device)
+            self._batches[key] = batch
         return batch.sample(logits)
 
     def forget(self, sequence: Sequence) -> None:
         """The sequence has ended; called while it still has its slot."""
         self._history.forget(sequence.slot)
-        self._batch = None
+        self._batches.clear()

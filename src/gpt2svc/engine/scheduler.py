@@ -13,6 +13,7 @@ from gpt2svc.errors import EngineError
 class Scheduled(NamedTuple):
     sequence: Sequence
     num_tokens: int  # the next uncomputed ones
+    draft: tuple[int, ...] = ()  # guesses at those after them, computed along
 
     @property
     def is_sampled(self) -> bool:

@@ -57,7 +57,7 @@ class GPT2:
             self._lm_head = new_linear(head, None)
         self.head = None if config.head is None else HeadScorer(config.head, weights)
         self._scratch = Scratch(device)
-        self._kept: DecodeAttention | None = None
+        self._kept: dict[int, DecodeAttention] = {}
         self.num_bytes = self._token_embedding.nbytes + self._position_embedding.nbytes
         self.num_bytes += sum(layer.num_bytes for layer in self._layers)
         if self._norm is not None:
@@ -92,7 +92,6 @@ class GPT2:
         (num_sampled, vocab_size) and (num_pooled, n_embd), both in self.dtype.
         """
         batch = RowBatch(chunks, cache, self._scratch, self.dtype, self._kept)
-        self._kept = batch.decode_attention
         x = functional.embedding(batch.token_ids, self._token_embedding)
         x = x + functional.embedding(batch.positions, self._position_embedding)
         for i, layer in enumerate(self._layers):

@@ -1,22 +1,27 @@
 """The rows of one forward call: where each comes from, where its keys and values go, what it attends to."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from gpt2svc.models.chunk import Chunk
-from gpt2svc.models.decode_attention import DecodeAttention
+from gpt2svc.models.decode_attention import QUERY_ROWS, DecodeAttention
 from gpt2svc.models.kv_store import KeyValueStore
 from gpt2svc.models.linear import padded_rows
 from gpt2svc.models.prefill_attention import PrefillAttention
 from gpt2svc.models.scratch import Scratch
 
+_LONG: Final = QUERY_ROWS + 1
+
 
 class RowBatch:
-    """Rows are ordered: single rows by ascending slot, then longer chunks by slot, then padding (see `padded_rows`).
+    """Rows are ordered: single rows by ascending slot, then chunks of a few rows by slot, then longer chunks, then
+    padding (see `padded_rows`).
 
-    `kept` is the decode attention of the step before, taken again where it fits: making one takes many small calls.
+    `kept` has the decode attentions of the steps before, that of single rows under 1 and that of a few rows under
+    QUERY_ROWS. They are taken again where they fit, since making one takes many small calls, and replaced where not.
     """
 
     def __init__(
@@ -25,27 +30,25 @@ class RowBatch:
         store: KeyValueStore,
         scratch: Scratch,
         dtype: torch.dtype,
-        kept: DecodeAttention | None,
+        kept: dict[int, DecodeAttention],
     ) -> None:
         store.reserve(1 + max(chunk.slot for chunk in chunks))
         self._store = store
-        order = sorted(range(len(chunks)), key=lambda i: (len(chunks[i].token_ids) > 1, chunks[i].slot))
+        order = sorted(range(len(chunks)), key=lambda i: (_kind(chunks[i]), chunks[i].slot))
         token_ids: list[int] = []
         positions: list[int] = []
         slots: list[int] = []
         last_rows = [0] * len(chunks)
-        spans: list[tuple[int, Chunk]] = []
+        starts: dict[int, list[tuple[int, Chunk]]] = {1: [], QUERY_ROWS: [], _LONG: []}  # by kind: first row and chunk
         for i in order:
             chunk = chunks[i]
             count = len(chunk.token_ids)
-            if count > 1:
-                spans.append((len(token_ids), chunk))
+            starts[_kind(chunk)].append((len(token_ids), chunk))
             token_ids.extend(chunk.token_ids)
             positions.extend(range(chunk.start, chunk.start + count))
             slots.extend([chunk.slot] * count)
             last_rows[i] = len(token_ids) - 1
         self._num_rows = len(token_ids)
-        self._num_decode = spans[0][0] if spans else self._num_rows
         padding = [0] * (padded_rows(self._num_rows) - self._num_rows)
         table = torch.tensor([token_ids + padding, positions + padding, slots + padding], device=store.device)
         self.token_ids, self.positions = table[0], table[1]
@@ -75,21 +78,18 @@ class RowBatch:
         rows = len(token_ids) + len(padding)
         self._out = scratch.take("attended", (rows, width), dtype)
         self._out_heads = self._out.view(rows, store.n_head, store.head_dim)
-        self.decode_attention: DecodeAttention | None = None
-        if self._num_decode:
-            num_blocks = [position // store.block + 1 for position in positions[: self._num_decode]]
-            if kept is None or not kept.fits(store, slots[: self._num_decode], num_blocks):
-                kept = DecodeAttention(store, slots[: self._num_decode], num_blocks, scratch)
-            kept.set_lengths(self.positions[: self._num_decode] + 1)
-            self.decode_attention = kept
-        self._spans = [
-            (
-                row,
-                row + len(chunk.token_ids),
-                PrefillAttention(store, chunk.slot, chunk.start, len(chunk.token_ids), scratch),
-            )
-            for row, chunk in spans
-        ]
+        self._spans: list[tuple[int, int, DecodeAttention | PrefillAttention]] = []
+        for kind in (1, QUERY_ROWS):
+            if starts[kind]:
+                first, end = starts[kind][0][0], starts[kind][-1][0] + len(starts[kind][-1][1].token_ids)
+                own = [chunk for _, chunk in starts[kind]]
+                kept[kind] = attention = _decode_attention(own, store, scratch, kept.get(kind))
+                attention.set_lengths(self.positions[first:end] + 1)
+                self._spans.append((first, end, attention))
+        for first, chunk in starts[_LONG]:
+            count = len(chunk.token_ids)
+            prefill = PrefillAttention(store, chunk.slot, chunk.start, count, scratch)
+            self._spans.append((first, first + count, prefill))
 
     def attend(self, layer: int, qkv: Tensor) -> Tensor:
         """Queries, keys and values (rows, 3 * n_embd) to what they attend to (rows, n_embd)."""
@@ -97,8 +97,6 @@ class RowBatch:
         heads = qkv.view(-1, 3, store.n_head, store.head_dim)
         queries, keys, values = heads.to(store.dtype).unbind(1)
         store.write(layer, self._places, keys[: self._num_rows], values[: self._num_rows])
-        if self.decode_attention is not None:
-            self.decode_attention.attend(layer, queries[: self._num_decode], self._out_heads[: self._num_decode])
         for first, end, attention in self._spans:
             attention.attend(layer, queries[first:end], self._out_heads[first:end])
         return self._out
@@ -110,3 +108,22 @@ class RowBatch:
     def pooled_rows(self, x: Tensor) -> Tensor:
         """Of x (rows, n_embd) those whose hidden states are wanted, chunk by chunk: (num_pooled, n_embd)."""
         return x[:0] if self._pooled is None else x[self._pooled]
+
+
+def _kind(chunk: Chunk) -> int:
+    """1 for a single row, QUERY_ROWS for a few, more for a longer chunk."""
+    count = len(chunk.token_ids)
+    if count > QUERY_ROWS:
+        return _LONG
+    return 1 if count == 1 else QUERY_ROWS
+
+
+def _decode_attention(
+    chunks: Sequence[Chunk], store: KeyValueStore, scratch: Scratch, kept: DecodeAttention | None
+) -> DecodeAttention:
+    slots = [chunk.slot for chunk in chunks]
+    counts = [len(chunk.token_ids) for chunk in chunks]
+    num_blocks = [(chunk.start + len(chunk.token_ids) - 1) // store.block + 1 for chunk in chunks]
+    if kept is not None and kept.fits(store, slots, num_blocks, counts):
+        return kept
+    return DecodeAttention(store, slots, num_blocks, counts, scratch)
