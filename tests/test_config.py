@@ -46,6 +46,7 @@ def test_settings_are_frozen() -> None:
         ("host", "", "default"),
         ("device", "gpu", "auto, cpu, mps, cuda or cuda:<number>"),
         ("dtype", "int8", "bfloat16"),
+        ("speculation", "on", "auto"),
         ("api_key", "short", "16 to 512"),
         ("api_key", "with spaces in the key", "printable ASCII"),
         ("max_num_seqs", "0", "1"),

@@ -72,6 +72,9 @@ class Settings(BaseSettings):
     )
 
     max_num_seqs: int = Field(16, ge=1, le=512, description="Replies that one model writes at the same time.")
+    speculation: Literal["auto", "off"] = Field(
+        "auto", description="Several tokens a step where a text repeats itself; the replies are the same. off: never."
+    )
     max_queued_requests: int = Field(256, ge=0, le=100_000, description="Replies that may wait for a place.")
     max_queued_tokens: int = Field(
         262_144, ge=1024, le=1_000_000_000, description="Prompt and reply tokens of all replies in progress or waiting."
@@ -120,7 +123,7 @@ class Settings(BaseSettings):
             raise ValueError("true and false mean nothing here")  # noqa: TRY004 (pydantic wants ValueError)
         return value
 
-    @field_validator("log_level", "dtype", mode="before")
+    @field_validator("log_level", "dtype", "speculation", mode="before")
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value

@@ -31,6 +31,9 @@ def serve(
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the database and downloaded models.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, mps, cuda or cuda:<number>.")] = None,
     dtype: Annotated[str | None, typer.Option(help="auto, float32, bfloat16 or float16.")] = None,
+    speculation: Annotated[
+        str | None, typer.Option(help="auto or off: several tokens a step where a text repeats itself.")
+    ] = None,
     api_key: Annotated[
         str | None,
         typer.Option(help="Key that requests must carry. Others can see flags: GPT2SVC_API_KEY is safer."),
@@ -54,6 +57,7 @@ def serve(
         data_dir=data_dir,
         device=device,
         dtype=dtype,
+        speculation=speculation,
         api_key=api_key,
         log_level=log_level,
         log_format=log_format,
