@@ -46,6 +46,18 @@ async def test_a_reply_is_counted_and_timed(client: httpx.AsyncClient, engine: S
     assert samples[_key("http_requests_total", route=template, status="2xx")] == 1
 
 
+async def test_each_token_of_a_step_counts(client: httpx.AsyncClient, engine: ScriptedEngine) -> None:
+    engine.tokens_per_step = 3
+    engine.say("Hello there")
+    conversation = await new_conversation(client)
+    reply = (await client.post(f"/api/conversations/{conversation}/messages", json={"content": "Hi"})).json()
+    samples = await _samples(client)
+    num_tokens = reply["usage"]["completion_tokens"]
+    assert num_tokens > 6
+    assert samples[_key("generation_tokens_total")] == num_tokens
+    assert samples[_key("inter_token_latency_seconds_count")] == num_tokens - 3  # after those of the first step
+
+
 async def test_what_runs_and_waits_is_shown_while_it_does(
     live: httpx.AsyncClient, engine: ScriptedEngine, services: Services
 ) -> None:

@@ -104,3 +104,16 @@ async def test_one_failing_sequence_stops_the_others(stack: Stack) -> None:
         await reading
     await stack.engine.wait_until_idle()
     await until(lambda: stack.admission.num_requests == 0)
+
+
+async def test_what_a_step_brings_beyond_a_stop_string_is_not_counted(stack: Stack) -> None:
+    results = []
+    for tokens_per_step in (1, 3, 50):
+        stack.engine.tokens_per_step = tokens_per_step
+        settings = SamplingSettings(max_new_tokens=20, stop=("cd",))
+        completion = await stack.service.begin(CompletionRequest((RawPrompt("ab"),), settings))
+        stack.engine.say("abcdefghijk")
+        results.append(await collect(completion))
+    assert results[0].sequences[0].text == "ab"
+    assert len({result.num_completion_tokens for result in results}) == 1
+    assert results[0].sequences == results[1].sequences == results[2].sequences

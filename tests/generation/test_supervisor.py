@@ -52,6 +52,22 @@ async def test_a_turn_marker_aborts_the_engine_at_once_and_its_tokens_are_counte
     assert done.usage["total_tokens"] == done.usage["prompt_tokens"] + done.usage["completion_tokens"]
 
 
+@pytest.mark.parametrize("tokens_per_step", [2, 3, 4, 50])
+async def test_steps_of_several_tokens_bring_the_same_events(stack: ChatStack, tokens_per_step: int) -> None:
+    told = []
+    for count in (1, tokens_per_step):
+        stack.engine.tokens_per_step = count
+        for reply in (" Hi\nUser: and a lot more that nobody needs", " Hello, 👍 you", " a\u00a0\n b  "):
+            stack.engine.say(reply)
+            turn = await stack.converse()
+            events = await stack.events(turn.generation_id)
+            done = events[-1]
+            assert isinstance(done, Done)
+            tokens = [(event.id, event.text, event.token_id) for event in events if isinstance(event, Token)]
+            told.append((tokens, done.id, done.finish_reason, done.usage["completion_tokens"]))
+    assert told[:3] == told[3:]
+
+
 async def test_an_end_token_is_counted_and_never_shown(stack: ChatStack) -> None:
     stack.engine.say(" Hi")
     turn = await stack.converse()

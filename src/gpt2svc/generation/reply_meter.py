@@ -41,7 +41,8 @@ class ReplyMeter:
             self._first_token_at = now
             metrics.time_to_first_token.observe(now - self._accepted_at)
         else:
-            metrics.inter_token_latency.observe((now - self._last_token_at) / num_tokens)
+            for _ in range(num_tokens):  # each token of a step counts
+                metrics.inter_token_latency.observe((now - self._last_token_at) / num_tokens)
         self._last_token_at = now
         self._num_tokens += num_tokens
         metrics.generation_tokens.inc(num_tokens)

@@ -156,17 +156,21 @@ class GenerationRun:
         if self._first_token_at is None:
             self._first_token_at = time.monotonic()
             self._publish_start()
-        self._num_sampled += len(output.token_ids)
         self._admission.record_tokens(len(output.token_ids))
-        self._meter.add_tokens(len(output.token_ids), self._num_cached)
         token_ids = output.token_ids
         if output.finish_reason == "stop":
             self._is_ended_by_model = True
             if token_ids and token_ids[-1] in stop_token_ids:
                 token_ids = token_ids[:-1]
+        num_sampled = len(output.token_ids)
         for index, token_id in enumerate(token_ids):
             logprobs = output.logprobs[index] if output.logprobs is not None else None
             self._publish_tokens(reply.push(token_id, logprobs), tokenizer)
+            if reply.is_stopped:
+                num_sampled = index + 1  # what the step brought beyond a stop string is no part of the reply
+                break
+        self._num_sampled += num_sampled
+        self._meter.add_tokens(num_sampled, self._num_cached)
 
     def _publish_start(self) -> None:
         job = self.job
