@@ -60,7 +60,7 @@ def plan_continuation(
     settings = SamplingSettings.from_mapping(given, base)
     if has_ended_itself and asked.get("seed") is None:
         settings = replace(settings, seed=None)
-    stop_strings = StopStrings(settings.stop, TURN_LABELS)
+    stop_strings = StopStrings(settings.stop, TURN_LABELS, tokenizer.tokenization)
     if kept.cut is not None:
         prefix = _cut_prefix(kept.cut, reply_token_ids(kept, tokenizer, is_same_model)[0], tokenizer, stop_strings)
     else:

@@ -14,8 +14,8 @@ class CompletionText:
     a stop string.
     """
 
-    def __init__(self, tokenizer: Tokenizer, stop_strings: StopStrings) -> None:
-        self._detokenizer = Detokenizer(tokenizer)
+    def __init__(self, tokenizer: Tokenizer, stop_strings: StopStrings, *, after: int | None = None) -> None:
+        self._detokenizer = Detokenizer(tokenizer, after=after)
         self._stop_strings = stop_strings
         self._state = stop_strings.initial_state
         self._held: list[SettledToken] = []

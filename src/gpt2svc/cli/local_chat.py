@@ -69,7 +69,9 @@ class LocalChat:
             prompt_token_ids=prompt.token_ids,
             params=sampling.to_params(seed=seed, stop_token_ids=self._engine.stop_token_ids),
         )
-        return LocalReply(request, ReplyText(self._engine.tokenizer, StopStrings(sampling.stop, TURN_LABELS)))
+        tokenizer = self._engine.tokenizer
+        stop_strings = StopStrings(sampling.stop, TURN_LABELS, tokenizer.tokenization)
+        return LocalReply(request, ReplyText(tokenizer, stop_strings))
 
 
 def render_message(content: str) -> str:

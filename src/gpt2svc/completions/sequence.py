@@ -63,8 +63,9 @@ class SequenceRun:
         self.plan = plan
         self._engine = engine
         self._admission = admission
-        stop_strings = StopStrings(plan.stop, plan.turn_labels)
-        self._reply = ReplyText(tokenizer, stop_strings, is_verbatim=plan.is_verbatim)
+        stop_strings = StopStrings(plan.stop, plan.turn_labels, tokenizer.tokenization)
+        before = plan.request.prompt_token_ids[-1]
+        self._reply = ReplyText(tokenizer, stop_strings, is_verbatim=plan.is_verbatim, after=before)
         self._num_sampled = 0
         self._num_cached = 0
         self._sum_logprob = 0.0

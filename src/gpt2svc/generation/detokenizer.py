@@ -11,10 +11,11 @@ from gpt2svc.models.tokenizer import Tokenizer
 
 
 class Detokenizer:
-    """Of one sequence: `push` each id in order, then `finish`."""
+    """Of one sequence: `push` each id in order, then `finish`. It goes on from the token `after` where one is given."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, *, after: int | None = None) -> None:
         self._tokenizer = tokenizer
+        self._after = after
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     @property
@@ -23,7 +24,10 @@ class Detokenizer:
         return bool(self._decoder.getstate()[0])
 
     def push(self, token_id: int) -> str:
-        return self._decoder.decode(self._tokenizer.token_bytes(token_id))
+        [own] = self._tokenizer.spell((token_id,), after=self._after)
+        if own:
+            self._after = token_id
+        return self._decoder.decode(own)
 
     def finish(self) -> str:
         """The replacement character for an unfinished one, else nothing."""

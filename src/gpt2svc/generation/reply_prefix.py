@@ -43,7 +43,7 @@ def prefix_of_tokens(
     if not kept or "".join(token.text for token in kept) != content:
         return None
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    spelled = decoder.decode(b"".join(tokenizer.token_bytes(token.token_id) for token in kept))
+    spelled = decoder.decode(b"".join(tokenizer.spell(token.token_id for token in kept)))
     if decoder.getstate()[0] and content.endswith("\ufffd"):
         content = content[:-1]
     spelled = spelled.replace("\x00", "\ufffd").removeprefix(" ")

@@ -40,8 +40,16 @@ class _HeldToken:
 class ReplyText:
     """Of one reply: `push` each sampled token until `is_stopped`, then `finish` once."""
 
-    def __init__(self, tokenizer: Tokenizer, stop_strings: StopStrings, *, is_verbatim: bool = False) -> None:
-        self._detokenizer = Detokenizer(tokenizer)
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        stop_strings: StopStrings,
+        *,
+        is_verbatim: bool = False,
+        after: int
+        | None = None,  # the token before the first, for a vocabulary where that says whether a space follows
+    ) -> None:
+        self._detokenizer = Detokenizer(tokenizer, after=after)
         self._stop_strings = stop_strings
         self._state = stop_strings.initial_state
         self._is_verbatim = is_verbatim

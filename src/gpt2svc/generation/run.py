@@ -119,7 +119,7 @@ class GenerationRun:
     async def _read_engine(self) -> Ending:
         engine = self._engines.get(self.job.model)
         self._tokenizer = tokenizer = engine.tokenizer
-        stop_strings = StopStrings(self.job.settings.stop, self.job.turn_labels)
+        stop_strings = StopStrings(self.job.settings.stop, self.job.turn_labels, tokenizer.tokenization)
         prefix = self.job.prefix
         self._reply = reply = (
             ReplyText(tokenizer, stop_strings) if prefix is None else ContinuedText(tokenizer, stop_strings, prefix)

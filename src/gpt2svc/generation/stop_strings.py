@@ -8,6 +8,8 @@ stream has to hold back.
 from collections import deque
 from collections.abc import Sequence
 
+from gpt2svc.models.gpt1_tokenization import Tokenization
+
 # NOTE: stands for the reply's beginning, where a turn label needs no line break before it. A lone surrogate never comes
 # out of a UTF-8 decoder, so no text can imitate it.
 START = "\ud800"
@@ -17,10 +19,13 @@ class StopStrings:
     """The compiled strings of one reply. A state is a small integer; `initial_state` is that of an empty reply.
 
     Turn labels ("User:") end the reply where a line, or the reply itself after at most one space, begins with them.
+    Those of GPT-1's tokenizations are in its spelling ("user :"), and where that has no line breaks, begin at any word.
     """
 
-    def __init__(self, stop: Sequence[str], turn_labels: Sequence[str]) -> None:
-        markers = [before + label for label in turn_labels for before in ("\n", START, START + " ")]
+    def __init__(
+        self, stop: Sequence[str], turn_labels: Sequence[str], tokenization: Tokenization = "byte-level"
+    ) -> None:
+        markers = _markers(turn_labels, tokenization)
         self._children: list[dict[str, int]] = [{}]
         self._fallback = [0]  # the longest proper end of this state's string that is a state too
         self.num_held = [0]  # by state: characters at the end of the text that may become a stop string
@@ -66,3 +71,14 @@ class StopStrings:
             for character, child in self._children[parent].items():
                 self._fallback[child] = self.advance(fallback, character)
                 waiting.append(child)
+
+
+def _markers(turn_labels: Sequence[str], tokenization: Tokenization) -> list[str]:
+    befores = {
+        "byte-level": ("\n", START, START + " "),
+        "original": ("\n ", START, START + " "),
+        "standard": (" ", START),
+    }[tokenization]
+    if tokenization != "byte-level":
+        turn_labels = [label.lower().replace(":", " :") for label in turn_labels]
+    return [before + label for label in turn_labels for before in befores]

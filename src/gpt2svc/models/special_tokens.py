@@ -22,6 +22,9 @@ class SpecialTokens:
     special: tuple[str, ...]
     added: tuple[tuple[int, str], ...]
     add_prefix_space: bool
+    tokenizer_class: str | None = None  # as transformers names it
+    unk_token: str | None = None
+    tokenization: str | None = None  # of GPT-1, where it was recorded: "original" or "standard"
 
     @classmethod
     def from_folder(cls, folder: Path) -> Self:
@@ -56,6 +59,9 @@ class SpecialTokens:
             special=tuple(dict.fromkeys(special)),
             added=tuple(sorted(added.items())),
             add_prefix_space=named.get("add_prefix_space") is True,
+            tokenizer_class=_text(named.get("tokenizer_class")),
+            unk_token=_spelling(named.get("unk_token")),
+            tokenization=_text(named.get("tokenization")),
         )
 
 
@@ -64,6 +70,10 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     return {key: value for key, value in read_json_object(path, max_bytes=_MAX_BYTES).items() if value is not None}
+
+
+def _text(entry: Any) -> str | None:
+    return entry if isinstance(entry, str) else None
 
 
 def _spelling(entry: Any) -> str | None:

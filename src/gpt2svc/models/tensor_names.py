@@ -63,7 +63,8 @@ def gpt2_tensors(entries: Iterable[TensorEntry], config: GPT2Config) -> dict[str
     """The model's tensors among `entries`, under canonical names.
 
     Heads that config.json doesn't name are left out. Raises ModelFormatError where a tensor is missing, of another
-    shape or dtype, there twice, or part of a layer in a way that GPT-2 doesn't know (it would be silently without effect).
+    shape or dtype, there twice, or part of a layer in a way that GPT-2 doesn't know (it would be silently without
+    effect).
     """
     shapes = expected_shapes(config)
     if config.is_language_model and config.tie_word_embeddings:

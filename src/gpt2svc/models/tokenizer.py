@@ -1,11 +1,12 @@
-"""The text side of a model: GPT-2's byte-level BPE. Text to token ids and back."""
+"""The text side of a model: GPT-2's byte-level BPE, or GPT-1's of words. Text to token ids and back."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Self
 
 from gpt2svc.errors import InvalidInputError
+from gpt2svc.models.gpt1_tokenization import Tokenization
 from gpt2svc.models.tokenizer_files import Vocabulary, read_vocabulary
 
 
@@ -25,9 +26,14 @@ class Tokenizer:
     def from_folder(cls, folder: Path) -> Self:
         """The tokenizer of the model in `folder`: tokenizer.json, else vocab.json and merges.txt.
 
-        Raises ModelFormatError where these are missing, broken or not a byte-level BPE.
+        Raises ModelFormatError where these are missing, broken or neither GPT-2's kind nor GPT-1's.
         """
         return cls(read_vocabulary(folder))
+
+    @property
+    def tokenization(self) -> Tokenization:
+        """How text is cut: "byte-level", or of GPT-1 "original" or "standard"."""
+        return self._vocabulary.tokenization
 
     @property
     def vocab_size(self) -> int:
@@ -77,17 +83,37 @@ class Tokenizer:
                     f"The text holds a lone surrogate (U+{ord(text[error.start]):04X} at character {error.start}), "
                     "which is not valid Unicode."
                 ) from error
+        backend, words = self._vocabulary.backend, self._vocabulary.words
         # NOTE: the batch call releases the GIL, the single one holds it: 2.5 s for 3 MB of one letter.
-        return list(self._vocabulary.backend.encode_batch_fast([text], add_special_tokens=False)[0].ids)
+        if words is None:
+            return list(backend.encode_batch_fast([text], add_special_tokens=False)[0].ids)
+        encoded = backend.encode_batch_fast([words(text)], is_pretokenized=True, add_special_tokens=False)
+        return list(encoded[0].ids)
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of `ids`; special tokens are left out, bytes that are not UTF-8 become U+FFFD."""
-        token_bytes = self._token_bytes
-        return b"".join([token_bytes.get(token_id, b"") for token_id in ids]).decode("utf-8", "replace")
+        token_bytes, word_ends = self._token_bytes, self._vocabulary.word_ends
+        if not word_ends:
+            return b"".join([token_bytes.get(token_id, b"") for token_id in ids]).decode("utf-8", "replace")
+        return b"".join(self.spell(ids)).decode("utf-8", "replace")
+
+    def spell(self, ids: Iterable[int], *, after: int | None = None) -> Iterator[bytes]:
+        """Each token's share of the text that they make up together, after the token `after` where there is one.
+
+        In GPT-1's vocabulary the space before a token is for the token before to say; else it is `token_bytes`.
+        """
+        has_space = after in self._vocabulary.word_ends
+        for token_id in ids:
+            own = self._token_bytes.get(token_id, b"")
+            yield b" " + own if has_space and own else own
+            if own:
+                has_space = token_id in self._vocabulary.word_ends
 
     def token_bytes(self, token_id: int) -> bytes:
         """The bytes that a token stands for, perhaps only part of a character.
 
-        Empty for special tokens and for ids that no token has: rows that pad the model's embedding.
+        Empty for special tokens and for ids that no token has: rows that pad the model's embedding. A token that ends
+        a word has the space after it here, where it stands alone.
         """
-        return self._token_bytes.get(token_id, b"")
+        own = self._token_bytes.get(token_id, b"")
+        return own + b" " if token_id in self._vocabulary.word_ends else own

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gpt2svc.errors import ModelFormatError
 from gpt2svc.models.folder_links import check_inside
+from gpt2svc.models.gpt1_tokenization import (
+    WORD_END,
+    Tokenization,
+    gpt1_model,
+    looks_like_gpt1,
+    prepare_backend,
+    resolve_tokenization,
+)
 from gpt2svc.models.json_file import parse_json_object, read_bytes
+from gpt2svc.models.original_tokenization import Words
 from gpt2svc.models.special_tokens import (
     ADDED_TOKENS_NAME,
     SPECIAL_TOKENS_NAME,
@@ -36,7 +45,9 @@ _MAX_BYTES: Final = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """A byte-level BPE. `token_bytes` maps each id to the bytes that it stands for, special tokens to none."""
+    """A byte-level BPE, or GPT-1's, whose tokens end words. `token_bytes` maps each id to the bytes that it stands for,
+    special tokens to none.
+    """
 
     backend: "Backend"
     token_bytes: Mapping[int, bytes]
@@ -44,6 +55,9 @@ class Vocabulary:
     max_encodable_id: int
     bos_token_id: int | None
     eos_token_id: int | None
+    tokenization: Tokenization = "byte-level"
+    word_ends: frozenset[int] = frozenset()  # ids of tokens that end a word: a space comes before the next one
+    words: Words | None = None  # cuts a text into words, where `backend` doesn't do it
 
 
 def read_vocabulary(folder: Path) -> Vocabulary:
@@ -61,9 +75,16 @@ def read_vocabulary(folder: Path) -> Vocabulary:
             "For a fine-tune of GPT-2 these are the files of the model that it was made from.",
             field=TOKENIZER_NAME,
         )
+    is_gpt1 = _ends_words(backend)
+    tokenization: Tokenization = "byte-level"
+    words = None
+    if is_gpt1:
+        tokenization = resolve_tokenization(special.tokenization, folder)
+        words = prepare_backend(backend, tokenization)
     bos_token = special.bos_token or _END_OF_TEXT
     eos_token = special.eos_token or _END_OF_TEXT
-    _mark_special(backend, (bos_token, eos_token, *special.special))
+    unknown = (backend.model.unk_token,) if is_gpt1 and backend.model.unk_token else ()
+    _mark_special(backend, (bos_token, eos_token, *unknown, *special.special))
 
     # No special token may come out of a user's text, whatever that spells.
     backend.encode_special_tokens = True
@@ -72,7 +93,7 @@ def read_vocabulary(folder: Path) -> Vocabulary:
 
     added = backend.get_added_tokens_decoder()
     special_ids = {token_id for token_id, token in added.items() if token.special}
-    bytes_of = _byte_decoder()
+    bytes_of = _word_bytes if is_gpt1 else _byte_decoder()
     token_bytes: dict[int, bytes] = {}
     for token, token_id in backend.get_vocab(with_added_tokens=True).items():
         if token_id in special_ids:
@@ -80,6 +101,9 @@ def read_vocabulary(folder: Path) -> Vocabulary:
         else:
             token_bytes[token_id] = token.encode("utf-8") if token_id in added else bytes_of(token)
     encodable = token_bytes.keys() - special_ids
+    if is_gpt1:
+        vocab = backend.get_vocab(with_added_tokens=False)
+        encodable |= {vocab[spelling] for spelling in unknown}
     if not encodable:
         raise ModelFormatError(f"The tokenizer in {folder} has an empty vocabulary.", field=TOKENIZER_NAME)
     return Vocabulary(
@@ -89,7 +113,20 @@ def read_vocabulary(folder: Path) -> Vocabulary:
         max_encodable_id=max(encodable),
         bos_token_id=backend.token_to_id(bos_token),
         eos_token_id=backend.token_to_id(eos_token),
+        tokenization=tokenization,
+        word_ends=_word_ends(backend) if is_gpt1 else frozenset(),
+        words=words,
     )
+
+
+def _word_ends(backend: "Backend") -> frozenset[int]:
+    vocab = backend.get_vocab(with_added_tokens=False)
+    return frozenset(token_id for token, token_id in vocab.items() if token.endswith(WORD_END))
+
+
+def _ends_words(backend: "Backend") -> bool:
+    """Whether it is GPT-1's kind."""
+    return getattr(backend.model, "end_of_word_suffix", None) == WORD_END
 
 
 def _byte_decoder() -> Callable[[str], bytes]:
@@ -112,6 +149,10 @@ def _byte_decoder() -> Callable[[str], bytes]:
     return decode
 
 
+def _word_bytes(token: str) -> bytes:
+    return token.removesuffix(WORD_END).encode("utf-8")
+
+
 def _mark_special(backend: "Backend", spellings: Iterable[str]) -> None:
     """Make those that the vocabulary has special, so that `encode` never returns them."""
     from tokenizers import AddedToken
@@ -127,10 +168,11 @@ def _from_tokenizer_json(path: Path) -> "Backend":
     described = parse_json_object(content, source=path.name)
     model = described.get("model")
     kind = model.get("type", "BPE") if isinstance(model, dict) else None
-    if kind != "BPE" or not _has_byte_level(described.get("pre_tokenizer")):
+    ends_words = isinstance(model, dict) and model.get("end_of_word_suffix") == WORD_END
+    if kind != "BPE" or not (ends_words or _has_byte_level(described.get("pre_tokenizer"))):
         raise ModelFormatError(
-            f"{path.name} is not a byte-level BPE, GPT-2's kind of tokenizer (its model is {str(kind)[:40]!r}); "
-            "other kinds are not supported.",
+            f"{path.name} is neither a byte-level BPE, GPT-2's kind of tokenizer, nor GPT-1's (its model is "
+            f"{str(kind)[:40]!r}); other kinds are not supported.",
             field=path.name,
         )
     try:
@@ -154,14 +196,18 @@ def _from_vocab_and_merges(folder: Path, special: SpecialTokens) -> "Backend":
 
     vocab = parse_json_object(read_bytes(folder / VOCAB_NAME, max_bytes=_MAX_BYTES), source=VOCAB_NAME)
     merges = _read_merges(folder / MERGES_NAME)
+    is_gpt1 = (special.tokenizer_class or "").startswith("OpenAIGPT") or looks_like_gpt1(vocab)
     try:
-        backend = Backend(models.BPE(vocab=vocab, merges=merges))
+        backend = Backend(
+            gpt1_model(vocab, merges, special.unk_token) if is_gpt1 else models.BPE(vocab=vocab, merges=merges)
+        )
     except Exception as error:  # the library raises the bare class
         raise ModelFormatError(
             f"{VOCAB_NAME} and {MERGES_NAME} don't fit together: {str(error)[:200]}.", field=VOCAB_NAME
         ) from error
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=special.add_prefix_space)
-    backend.decoder = decoders.ByteLevel()
+    if not is_gpt1:
+        backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=special.add_prefix_space)
+        backend.decoder = decoders.ByteLevel()
     for token_id, spelling in special.added:
         if backend.token_to_id(spelling) is None:
             backend.add_tokens([AddedToken(spelling, normalized=False)])

@@ -14,8 +14,8 @@ def echoed_texts(tokenizer: Tokenizer, token_ids: Sequence[int]) -> list[str]:
     spellings = {token_id: spelling for spelling, token_id in tokenizer.special_tokens.items()}
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     texts = [
-        decoder.decode(tokenizer.token_bytes(token_id) or spellings.get(token_id, "").encode())
-        for token_id in token_ids
+        decoder.decode(own or spellings.get(token_id, "").encode())
+        for token_id, own in zip(token_ids, tokenizer.spell(token_ids), strict=True)
     ]
     if texts:
         texts[-1] += decoder.decode(b"", final=True)
