@@ -33,6 +33,7 @@ from gpt2svc.api.routes import (
     openai_chat,
     openai_completions,
     openai_models,
+    openai_responses,
     pages,
     scoring,
     tokenizer,
@@ -57,6 +58,7 @@ from gpt2svc.loop_lag import LoopLagMonitor
 from gpt2svc.metrics import Metrics
 from gpt2svc.models.catalogue import ModelCatalogue
 from gpt2svc.persistence.database import Database
+from gpt2svc.responses.service import ResponseService
 from gpt2svc.worker.options import WorkerOptions
 from gpt2svc.worker.pool import WorkerPool
 from gpt2svc.worker.protocol import EnginePool
@@ -80,6 +82,7 @@ _RESOURCES = (
     openai_models,
     openai_chat,
     openai_completions,
+    openai_responses,
     tokenizer,
 )
 
@@ -202,6 +205,7 @@ def _services(settings: Settings, catalogue: ModelCatalogue, engines: EnginePool
         database, engines, admission, flush_interval_s=settings.flush_interval_ms / 1000, metrics=metrics
     )
     metrics.registry.register(StateCollector(generations, admission, engines))
+    completions = CompletionService(engines, admission, metrics)
     budget = PromptBudget(max_messages=settings.prompt_max_messages, max_prompt_tokens=settings.prompt_max_tokens)
     return Services(
         settings=settings,
@@ -216,7 +220,8 @@ def _services(settings: Settings, catalogue: ModelCatalogue, engines: EnginePool
         exports=ConversationExport(database),
         imports=ConversationImport(database),
         scoring=ScoringService(database, engines, admission, generations, budget),
-        completions=CompletionService(engines, admission, metrics),
+        completions=completions,
+        responses=ResponseService(database, completions, generations, budget),
         versions=versions,
         metrics=metrics,
     )

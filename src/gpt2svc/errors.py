@@ -58,7 +58,7 @@ class IdempotencyMismatchError(InvalidInputError):
 
 
 class NotFoundError(Gpt2svcError):
-    """Nothing of that kind has this id. `kind` is "conversation", "message", "generation", "model" or "key"."""
+    """Nothing of that kind has this id. `kind`: "conversation", "message", "generation", "response", "model", "key"."""
 
     code = "not_found"
 

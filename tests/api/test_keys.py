@@ -134,7 +134,7 @@ async def test_replies_and_cached_prefixes_belong_to_the_key(
     assert [request.owner for request in engine.requests] == [one.id, other.id]
 
 
-OWNED = {"conversation_id", "message_id", "generation_id"}
+OWNED = {"conversation_id", "message_id", "generation_id", "response_id"}
 NOT_OWNED = {"name", "model", "model_id", "path"}  # models, and files of the page
 
 
@@ -146,7 +146,9 @@ async def test_an_id_of_another_key_is_not_found_on_any_route(
     conversation = (await keyed.post("/api/conversations", json={}, headers=one.headers)).json()["id"]
     url = f"/api/conversations/{conversation}/messages"
     reply = (await keyed.post(url, json={"content": "Hi"}, headers=one.headers)).json()
+    stored = (await keyed.post("/v1/responses", json={"input": "Hi"}, headers=one.headers)).json()
     real = {
+        "response_id": stored["id"],
         "conversation_id": conversation,
         "message_id": reply["id"],
         "generation_id": reply["generation_id"],
@@ -173,6 +175,8 @@ async def test_an_id_of_another_key_is_not_found_on_any_route(
                 assert (await keyed.get(path.format(**real), headers=one.headers)).status_code == 200, path
     assert num_tried >= 8
     assert (await keyed.get(f"/api/conversations/{conversation}", headers=one.headers)).status_code == 200
+    follow = {"input": "Hi", "previous_response_id": stored["id"]}
+    assert (await keyed.post("/v1/responses", json=follow, headers=other.headers)).status_code == 404
     assert not engine.aborted
 
 
@@ -184,7 +188,7 @@ def test_every_id_in_a_path_is_known_to_be_owned_or_not(app: FastAPI) -> None:
         for parameter in operation.get("parameters", [])
         if parameter["in"] == "path"
     }
-    assert names <= OWNED | NOT_OWNED | {"response_id"}
+    assert names <= OWNED | NOT_OWNED
 
 
 def _example(operation: dict[str, Any]) -> Any:

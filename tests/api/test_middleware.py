@@ -36,7 +36,13 @@ async def test_with_a_key_every_route_but_the_named_ones_needs_it(make_app: Make
         for method, path in [*routes, ("GET", "/no/such/path"), ("GET", "/livez/"), ("GET", "/Livez")]:
             template = path.replace(":path}", "}")
             concrete = template.format(
-                name="docs.js", path="js/x.js", conversation_id="c", message_id="m", generation_id="g", model_id="o"
+                name="docs.js",
+                path="js/x.js",
+                conversation_id="c",
+                message_id="m",
+                generation_id="g",
+                response_id="r",
+                model_id="o",
             )
             response = await client.request(method, concrete)
             assert (response.status_code == 401) is (concrete not in OPEN_PATHS), (method, path)

@@ -34,10 +34,12 @@ BODIES = st.fixed_dictionaries(
         "prompt": st.text(max_size=30) | st.lists(st.integers(0, 300), max_size=5) | JSON_VALUES,
         "tokens": st.lists(st.integers(0, 300), max_size=5) | JSON_VALUES,
         "n": st.integers(1, 3) | JSON_VALUES,
+        "input": st.text(max_size=30) | JSON_VALUES,
+        "background": st.booleans(),
     },
 )
 QUERIES = st.dictionaries(
-    st.sampled_from(["limit", "cursor", "search", "starting_after"]),
+    st.sampled_from(["limit", "cursor", "search", "starting_after", "stream", "order"]),
     st.integers(-2, 200).map(str) | st.text(max_size=9),
 )
 
@@ -51,6 +53,8 @@ class Walk:
         self.runner = runner
         self.conversation = runner.run(new_conversation(self.client))
         reply = runner.run(self.client.post(f"/api/conversations/{self.conversation}/messages", json={"content": "Hi"}))
+        response = runner.run(self.client.post("/v1/responses", json={"input": "Hi"}))
+        self.response = response.json()["id"]
         self.generation = reply.json()["generation_id"]
         self.message = reply.json()["id"]
 
@@ -83,6 +87,7 @@ def test_any_request_gets_an_announced_answer(walk: Walk, draw: st.DataObject) -
         conversation_id=walk.conversation if is_known and method != "delete" else "conv_" + "0" * 26,
         message_id=walk.message if is_known else "msg_" + "0" * 26,
         generation_id=walk.generation if is_known else "gen_" + "0" * 26,
+        response_id=walk.response if is_known and method != "delete" else "resp_" + "0" * 26,
         model_id="tiny" if is_known else "other",
     )
     operation = walk.document["paths"][path][method]

@@ -11,6 +11,7 @@ from pydantic.json_schema import models_json_schema
 from gpt2svc.api.openapi_limits import describe_limits
 from gpt2svc.api.schemas.events import EVENT_SCHEMAS
 from gpt2svc.api.schemas.openai_chat import ChatCompletionChunk
+from gpt2svc.api.schemas.openai_response import ResponseStreamEvent
 
 DESCRIPTION = """\
 Conversations with GPT-2 models. Create a conversation, post a message, and the reply streams back token by token over
@@ -44,7 +45,7 @@ TAGS = [
     {"name": "conversations", "description": "Each has a title, a model and sampling settings of its own."},
     {"name": "messages", "description": "Say something, get a reply, read what was said."},
     {"name": "generations", "description": "A reply in the making or made: watch it, take it up again, stop it."},
-    {"name": "openai", "description": "What OpenAI's clients call: stateless, with their names and errors."},
+    {"name": "openai", "description": "What OpenAI's clients call; stateless, but for responses."},
     {"name": "scoring", "description": "What the model itself thinks: what may come next, how likely a text is."},
     {"name": "models", "description": "What is loaded, and how far."},
     {"name": "health", "description": "For probes and for people."},
@@ -78,7 +79,7 @@ def _build(app: FastAPI) -> dict[str, Any]:
     _drop_invented_errors(document)
     describe_limits(document)
     components = document["components"]
-    schemas: list[type[BaseModel]] = [*EVENT_SCHEMAS, ChatCompletionChunk]
+    schemas: list[type[BaseModel]] = [*EVENT_SCHEMAS, ChatCompletionChunk, ResponseStreamEvent]
     _, events = models_json_schema(
         [(schema, "serialization") for schema in schemas],
         ref_template="#/components/schemas/{model}",

@@ -21,6 +21,7 @@ from gpt2svc.generation.supervisor import GenerationSupervisor
 from gpt2svc.metrics import Metrics
 from gpt2svc.models.catalogue import ModelCatalogue
 from gpt2svc.persistence.database import Database
+from gpt2svc.responses.service import ResponseService
 from gpt2svc.worker.protocol import EnginePool
 
 
@@ -39,6 +40,7 @@ class Services:
     imports: ConversationImport
     scoring: ScoringService
     completions: CompletionService
+    responses: ResponseService
     versions: Mapping[str, str | None]
     metrics: Metrics
     started_at: float = field(default_factory=time.monotonic)

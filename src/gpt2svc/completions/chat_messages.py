@@ -57,6 +57,7 @@ class ChatMessages:
     drops_oldest: bool = False
     max_messages: int = 10
     max_prompt_tokens: int = 512
+    field: str = "messages"  # what errors call them
 
     @property
     def estimate(self) -> int:
@@ -82,13 +83,13 @@ class ChatMessages:
         """The whole prompt as text. Raises InvalidInputError where no user's or assistant's message has text."""
         turns = self.turns
         if not turns:
-            raise InvalidInputError("messages must hold a user's message that is not blank.", field="messages")
+            raise InvalidInputError(f"{self.field} must hold a user's message that is not blank.", field=self.field)
         return self.preamble + render_messages(turns)
 
     def encode(self, tokenizer: Tokenizer, max_tokens: int) -> EncodedPrompt:
         if not self.drops_oldest:
             ids = tuple(tokenizer.encode(self.render()))
-            check_length(len(ids), max_tokens, "messages")
+            check_length(len(ids), max_tokens, self.field)
             return EncodedPrompt(ids)
         self.render()
         preamble = self.preamble
@@ -97,10 +98,10 @@ class ChatMessages:
         try:
             prompt = build_prompt(self.turns, tokenizer, max_tokens=room, max_messages=self.max_messages)
         except ContextWindowError as error:
-            check_length(num_preamble + error.num_tokens, room + num_preamble, "messages")
+            check_length(num_preamble + error.num_tokens, room + num_preamble, self.field)
             raise
         ids = tuple(tokenizer.encode(preamble + prompt.text))
-        check_length(len(ids), max_tokens, "messages")
+        check_length(len(ids), max_tokens, self.field)
         return EncodedPrompt(ids, len(prompt.dropped_message_ids))
 
 

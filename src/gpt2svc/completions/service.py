@@ -43,6 +43,7 @@ class CompletionRequest:
     turn_labels: tuple[str, ...] = ()
     is_prompt_only: bool = False
     num_prompt_logprobs: int | None = None
+    length_field: str = "max_tokens"  # what errors call the length
 
 
 class CompletionService:
@@ -60,15 +61,18 @@ class CompletionService:
         Raises, with nothing begun: InvalidInputError, ContextWindowError, NotFoundError, OverloadedError,
         UnavailableError, ModelError.
         """
-        self._require_running()
-        permits = self._reserve(request)
+        permits = self.reserve(request)
         try:
-            facts, engine = await self._prepare(request, permits)
-            self._require_running()
+            facts, engine = await self.prepare(request, permits)
+            return self.start(facts, engine, permits)
         except BaseException:
             for permit in permits:
                 permit.release()
             raise
+
+    def start(self, facts: CompletionFacts, engine: EngineClient, permits: Sequence[Permit]) -> Completion:
+        """Begin what `prepare` made, which then releases `permits`. Raises ServerStoppedError."""
+        self._require_running()
         completion = Completion(facts, self._forget, self._metrics)
         self._running.add(completion)
         self._idle.clear()
@@ -95,8 +99,9 @@ class CompletionService:
         if not self._running:
             self._idle.set()
 
-    def _reserve(self, request: CompletionRequest) -> list[Permit]:
-        """A place for each sequence, or none at all. Raises OverloadedError."""
+    def reserve(self, request: CompletionRequest) -> list[Permit]:
+        """A place for each sequence, or none at all. Raises OverloadedError, ServerStoppedError."""
+        self._require_running()
         # NOTE: before the first await and before any work; made smaller once the prompts are known.
         num_sequences = len(request.prompts) * request.num_choices
         if num_sequences > self._admission.max_requests:
@@ -117,9 +122,10 @@ class CompletionService:
             raise
         return permits
 
-    async def _prepare(
+    async def prepare(
         self, request: CompletionRequest, permits: Sequence[Permit]
     ) -> tuple[CompletionFacts, EngineClient]:
+        """Check and encode; `permits` are made as large as need be. Raises as `begin` does."""
         engine = self._engines.get(request.model)
         require_usable(engine)
         tokenizer, n_positions, state = engine.tokenizer, engine.n_positions, engine.state
@@ -145,10 +151,11 @@ def _max_prompt_tokens(request: CompletionRequest, n_positions: int) -> int:
         return n_positions - max(1, min(num_new, n_positions // 2))
     if num_new >= n_positions:
         raise ContextWindowError(
-            f"max_tokens is {num_new}, but this model's window is {n_positions} tokens, prompt and reply together.",
+            f"{request.length_field} is {num_new}, but this model's window is {n_positions} tokens, prompt and reply "
+            "together.",
             num_tokens=num_new,
             max_tokens=n_positions - 1,
-            field="max_tokens",
+            field=request.length_field,
         )
     return n_positions - num_new
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from gpt2svc.engine.types import EngineRequest, TokenLogprobs, TokenOutput
+from gpt2svc.engine.types import EngineRequest, TokenOutput
 from gpt2svc.errors import Gpt2svcError, NotFoundError, UnavailableError, WorkerCrashedError
 from gpt2svc.generation.admission import Admission
 from gpt2svc.generation.continued_text import AnyReplyText, ContinuedText
@@ -18,6 +18,7 @@ from gpt2svc.generation.log_writer import LogEntry, LogWriter
 from gpt2svc.generation.reply_meter import ReplyMeter
 from gpt2svc.generation.reply_text import ReplyText, SettledToken
 from gpt2svc.generation.stop_strings import StopStrings
+from gpt2svc.generation.token_logprobs import logprobs_mapping
 from gpt2svc.metrics import Metrics
 from gpt2svc.models.tokenizer import Tokenizer
 from gpt2svc.persistence.records import GenerationResult
@@ -25,8 +26,6 @@ from gpt2svc.request_context import current_deadline
 from gpt2svc.worker.protocol import EnginePool
 
 logger = logging.getLogger(__name__)
-
-MIN_LOGPROB = -9999.0  # JSON has no infinity
 
 
 class GenerationRun:
@@ -163,9 +162,15 @@ class GenerationRun:
             if token_ids and token_ids[-1] in stop_token_ids:
                 token_ids = token_ids[:-1]
         num_sampled = len(output.token_ids)
+        num_sampled = len(output.token_ids)
         for index, token_id in enumerate(token_ids):
             logprobs = output.logprobs[index] if output.logprobs is not None else None
             self._publish_tokens(reply.push(token_id, logprobs), tokenizer)
+            if reply.is_stopped:
+                num_sampled = index + 1  # what the step brought beyond a stop string is no part of the reply
+                break
+        self._num_sampled += num_sampled
+        self._meter.add_tokens(num_sampled, self._num_cached)
             if reply.is_stopped:
                 num_sampled = index + 1  # what the step brought beyond a stop string is no part of the reply
                 break
@@ -188,7 +193,7 @@ class GenerationRun:
 
     def _publish_tokens(self, settled: list[SettledToken], tokenizer: Tokenizer) -> None:
         for token in settled:
-            logprobs = _logprobs_mapping(token.logprobs, tokenizer) if token.logprobs is not None else None
+            logprobs = logprobs_mapping(token.logprobs, tokenizer) if token.logprobs is not None else None
             self.log.publish(
                 Token(id=len(self.log.tokens) + 1, text=token.text, token_id=token.token_id, logprobs=logprobs)
             )
@@ -286,17 +291,3 @@ class GenerationRun:
             return Ending("failed", "error", error.code, error.message)
         logger.error("Generation %s failed", self.job.generation_id, exc_info=error)
         return Ending("failed", "error", Gpt2svcError.code, "An internal error ended the reply; the log has details.")
-
-
-def _logprobs_mapping(logprobs: TokenLogprobs, tokenizer: Tokenizer) -> dict[str, Any]:
-    return {
-        "logprob": max(logprobs.logprob, MIN_LOGPROB),
-        "top_logprobs": [
-            {
-                "token_id": token_id,
-                "text": tokenizer.token_bytes(token_id).decode("utf-8", "replace").replace("\x00", "\ufffd"),
-                "logprob": max(logprob, MIN_LOGPROB),
-            }
-            for token_id, logprob in logprobs.top
-        ],
-    }

@@ -174,10 +174,15 @@ class GenerationSupervisor:
 
     async def cancel(self, generation_id: str, owner: str) -> GenerationRecord:
         """Stop it and wait until its end is stored; one that has ended stays as it is. Raises NotFoundError."""
-        log = await self._live_log_unless_ended(generation_id, owner)
+        if await self._live_log_unless_ended(generation_id, owner) is not None:
+            self.abandon(generation_id, owner)
+        return await self.result(generation_id, owner)
+
+    def abandon(self, generation_id: str, owner: str) -> None:
+        """Have a launched one end as cancelled, without waiting for that; nothing where it has ended."""
+        log = self._live_log(generation_id, owner)
         if log is not None and log.terminal is None:
             self._runs[generation_id].end_early(CANCELLED)
-        return await self.result(generation_id, owner)
 
     async def result(self, generation_id: str, owner: str) -> GenerationRecord:
         """Wait for the end. Its text is in the message `message_id`. Raises NotFoundError."""

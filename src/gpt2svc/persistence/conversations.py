@@ -10,18 +10,19 @@ from gpt2svc.errors import InvalidInputError, NotFoundError
 from gpt2svc.persistence.connection import Connection
 from gpt2svc.persistence.ids import IdGenerator
 from gpt2svc.persistence.page_cursor import check_limit, decode_cursor, encode_cursor
-from gpt2svc.persistence.records import ConversationRecord, Page
+from gpt2svc.persistence.records import ConversationKind, ConversationRecord, Page
 from gpt2svc.persistence.stored_text import check_json, check_text, fold
 from gpt2svc.persistence.tables import ConversationRow, MessageRow, UtcDateTime, from_microseconds, to_microseconds
 from gpt2svc.persistence.unset import UNSET, Unset
 
 MAX_SEARCH_LENGTH: Final = 200  # characters: matching costs its length times the text's
 
-_COLUMNS: Final = tuple(column for column in ConversationRow.__table__.c if column.name != "title_folded")
+_COLUMNS: Final = tuple(column for column in ConversationRow.__table__.c if column.name not in ("title_folded", "kind"))
 
 
 class ConversationRepository:
-    """Every method that takes an `owner` treats another owner's conversation as one that is not there."""
+    """Every method that takes an `owner` treats another owner's conversation as one that is not there, and so those of
+    responses, which are no user's to see: `create` alone knows of their kind."""
 
     def __init__(self, connection: Connection, clock: Callable[[], datetime], ids: IdGenerator) -> None:
         self._connection = connection
@@ -35,10 +36,11 @@ class ConversationRepository:
         title: str | None = None,
         model: str | None = None,
         settings: Mapping[str, Any] | None = None,
+        kind: ConversationKind = "chat",
     ) -> ConversationRecord:
         """Raises InvalidInputError (NUL or a lone surrogate in a text)."""
         now = self._clock()
-        values = {"owner": owner, **_checked(title=title, model=model, settings=settings or {})}
+        values = {"owner": owner, "kind": kind, **_checked(title=title, model=model, settings=settings or {})}
         statement = insert(ConversationRow).values(
             id=self._ids.new_conversation_id(), num_messages=0, created_at=now, updated_at=now, **values
         )
@@ -59,7 +61,7 @@ class ConversationRepository:
         1 to 1000 (field "limit") and a search of more than 200 characters (field "search").
         """
         check_limit(limit)
-        statement = select(*_COLUMNS).where(ConversationRow.owner == owner)
+        statement = select(*_COLUMNS).where(ConversationRow.owner == owner, ConversationRow.kind == "chat")
         if cursor is not None:
             microseconds, last_id = decode_cursor(cursor, int, str)
             after = (_time(microseconds), last_id)
@@ -119,7 +121,7 @@ def now_or_later(now: datetime) -> ColumnElement[datetime]:
 
 
 def _is(conversation_id: str, owner: str) -> tuple[ColumnElement[bool], ...]:
-    return ConversationRow.id == conversation_id, ConversationRow.owner == owner
+    return ConversationRow.id == conversation_id, ConversationRow.owner == owner, ConversationRow.kind == "chat"
 
 
 def _matches(search: str) -> ColumnElement[bool]:

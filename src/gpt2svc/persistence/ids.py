@@ -13,12 +13,13 @@ from typing import Final, Literal
 
 from gpt2svc.errors import NotFoundError
 
-IdKind = Literal["conversation", "message", "generation", "key"]
+IdKind = Literal["conversation", "message", "generation", "response", "key"]
 
 PREFIXES: Final[Mapping[IdKind, str]] = {
     "conversation": "conv_",
     "message": "msg_",
     "generation": "gen_",
+    "response": "resp_",
     "key": "key_",
 }
 MAX_ID_LENGTH: Final = 31  # of the longest prefix and 26 characters
@@ -49,6 +50,9 @@ class IdGenerator:
 
     def new_generation_id(self) -> str:
         return self._new("generation")
+
+    def new_response_id(self) -> str:
+        return self._new("response")
 
     def new_key_id(self) -> str:
         return self._new("key")

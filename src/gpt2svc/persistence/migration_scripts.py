@@ -7,7 +7,7 @@ from typing import Final, Self
 from gpt2svc.errors import StorageError
 
 # Stated here as well as in the scripts, so that a start with an up-to-date database need not import alembic (0.2 s).
-HEAD_REVISION: Final = "20261121_api_keys"
+HEAD_REVISION: Final = "20261121_responses"
 
 
 @dataclass(frozen=True, slots=True)

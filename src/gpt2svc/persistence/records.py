@@ -8,6 +8,10 @@ from typing import Any, Generic, Literal, TypeVar
 Role = Literal["user", "assistant", "system"]
 Status = Literal["queued", "generating", "completed", "cancelled", "interrupted", "failed"]
 
+# Of a conversation: one that users have, or the unseen place of a response of /v1/responses and its reply.
+ConversationKind = Literal["chat", "response"]
+InputRole = Literal["system", "developer", "user", "assistant"]
+
 Scope = Literal["chat", "admin"]  # what an API key is for: talking to models; looking after the service
 
 T = TypeVar("T")
@@ -103,6 +107,39 @@ class GenerationResult:
     error_code: str | None = None
     error: str | None = None
     new_tokens: tuple[TokenRecord, ...] = field(default=())  # events that were not flushed yet
+
+
+@dataclass(frozen=True, slots=True)
+class InputItem:
+    """One message of a response's input, as it was sent."""
+
+    id: str  # "msg_…"
+    role: InputRole
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseRecord:
+    """What a response of /v1/responses was asked with. Its reply is the generation's."""
+
+    id: str  # "resp_…"
+    owner: str
+    conversation_id: str  # of the kind "response", and its own: it holds the reply
+    generation_id: str
+    previous_response_id: str | None
+    input: tuple[InputItem, ...]
+    request: Mapping[str, Any]  # what the answer repeats of the request and no other table holds
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ChainLink:
+    """A response that another one follows, and what became of it."""
+
+    response: ResponseRecord
+    reply_id: str  # of the assistant's message
+    reply_status: Status
+    reply_text: str
 
 
 @dataclass(frozen=True, slots=True)

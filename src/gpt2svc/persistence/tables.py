@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from gpt2svc.persistence.ids import MAX_ID_LENGTH
-from gpt2svc.persistence.records import Role, Status
+from gpt2svc.persistence.records import ConversationKind, Role, Status
 
 # Written out in the partial index and in the queries that should use it: SQLite does not match bound values with it.
 IS_ACTIVE: Final = "status IN ('queued', 'generating')"
@@ -79,11 +79,13 @@ class ConversationRow(Base):
     __tablename__ = "conversations"
     __table_args__ = (
         CheckConstraint("num_messages >= 0", name="num_messages"),
-        Index(None, "owner", "updated_at", "id"),
+        CheckConstraint(_one_of("kind", get_args(ConversationKind)), name="kind"),
+        Index(None, "owner", "kind", "updated_at", "id"),
     )
 
     id: Mapped[str] = mapped_column(String(MAX_ID_LENGTH), primary_key=True)
     owner: Mapped[str]
+    kind: Mapped[str] = mapped_column(String(16), server_default="chat")
     title: Mapped[str | None]
     title_folded: Mapped[str | None]  # for search: see stored_text.fold
     model: Mapped[str | None]
@@ -176,6 +178,22 @@ class TokenChunkRow(Base):
     # Of its last event; 0 for the tokens of a reply that this one continues, which come before its first event.
     last_seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     events: Mapped[str]  # see token_chunk.py
+
+
+class ResponseRow(Base):
+    __tablename__ = "responses"
+
+    id: Mapped[str] = mapped_column(String(MAX_ID_LENGTH), primary_key=True)
+    owner: Mapped[str]
+    conversation_id: Mapped[str] = mapped_column(
+        String(MAX_ID_LENGTH), ForeignKey("conversations.id", ondelete="CASCADE"), unique=True
+    )
+    # No foreign keys: the generation goes with the conversation, and what came before may be deleted.
+    generation_id: Mapped[str] = mapped_column(String(MAX_ID_LENGTH))
+    previous_response_id: Mapped[str | None] = mapped_column(String(MAX_ID_LENGTH))
+    input: Mapped[list[Any]] = mapped_column(JSON(none_as_null=True))  # see responses.py
+    request: Mapped[Mapping[str, Any]]
+    created_at: Mapped[datetime]
 
 
 class ApiKeyRow(Base):

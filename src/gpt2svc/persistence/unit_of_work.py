@@ -11,6 +11,7 @@ from gpt2svc.persistence.generations import GenerationRepository
 from gpt2svc.persistence.idempotency_keys import IdempotencyKeyRepository
 from gpt2svc.persistence.ids import IdGenerator
 from gpt2svc.persistence.messages import MessageRepository
+from gpt2svc.persistence.responses import ResponseRepository
 
 
 class UnitOfWork:
@@ -24,6 +25,7 @@ class UnitOfWork:
         self.conversations = ConversationRepository(connection, clock, ids)
         self.messages = MessageRepository(connection, clock, ids)
         self.generations = GenerationRepository(connection, clock, ids)
+        self.responses = ResponseRepository(connection, clock)
         self.archive = ArchiveRepository(connection)
         self.idempotency_keys = IdempotencyKeyRepository(connection, clock)
         self.api_keys = ApiKeyRepository(connection, clock, ids)

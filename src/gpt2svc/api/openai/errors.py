@@ -13,6 +13,7 @@ from starlette.responses import Response
 from gpt2svc.api.errors import ApiError, from_domain, from_validation
 from gpt2svc.api.schemas.openai_completions import MAX_PROMPTS
 from gpt2svc.api.schemas.openai_parameters import PASSING, UNSUPPORTED
+from gpt2svc.api.schemas.openai_responses import MAX_INPUT_ITEMS
 from gpt2svc.chat.text_input import MAX_CONTENT_LENGTH
 from gpt2svc.errors import Gpt2svcError, InvalidInputError, NotFoundError
 
@@ -21,7 +22,8 @@ logger = logging.getLogger(__name__)
 # Fields that take several kinds of value: pydantic's findings for each kind together tell a client little.
 _UNIONS: Mapping[str, str] = {
     "prompt": f"text, a list of token ids, or a list of at most {MAX_PROMPTS} of either",
-    "content": f"text of at most {MAX_CONTENT_LENGTH} characters without NUL, or a list of parts of type text",
+    "input": f"text, or a list of at most {MAX_INPUT_ITEMS} messages",
+    "content": f"text of at most {MAX_CONTENT_LENGTH} characters without NUL, or a list of parts of text",
 }
 
 
@@ -49,6 +51,8 @@ def of_domain(error: Gpt2svcError) -> ApiError:
         logger.error("Request failed: %s", error, exc_info=error)
     param = answer.param.removeprefix("settings.") if answer.param is not None else None
     message = answer.message.replace("settings.", "") if answer.status == 422 else answer.message
+    if isinstance(error, NotFoundError) and error.field == "previous_response_id":
+        return replace(answer, code="previous_response_not_found")
     if isinstance(error, NotFoundError) and error.kind == "model":
         message = f"The model {error.identifier[:100]!r} does not exist here; GET /v1/models lists those that do."
         return replace(answer, code="model_not_found", message=message, param="model")

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 DONE = b"data: [DONE]\n\n"
 
 
-class _Ping(ServerSentEvent):
+class Ping(ServerSentEvent):
     def encode(self) -> bytes:
         return b": ping\n"
 
@@ -35,7 +35,7 @@ class CompletionStream(SseResponse):
 
     def __init__(self, completion: Completion, chunks: AsyncIterator[Mapping[str, Any]], settings: Settings) -> None:
         super().__init__(_frames(chunks), ping_s=settings.sse_ping_s, send_timeout_s=settings.sse_send_timeout_s)
-        self.ping_message_factory = _Ping
+        self.ping_message_factory = Ping
         self._completion = completion
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

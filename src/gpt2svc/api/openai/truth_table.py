@@ -13,11 +13,12 @@ from gpt2svc.generation.settings import SamplingSettings
 def truth_table(schema: type[BaseModel], settings: SamplingSettings, **defaults: Any) -> dict[str, ParameterOut]:
     """By parameter; `defaults` are those that are no settings."""
     table: dict[str, ParameterOut] = {}
+    passing = PASSING - getattr(schema, "HONOURED", frozenset())
     known = {**settings.to_mapping(), **defaults}
     for name, field in schema.model_json_schema()["properties"].items():
         limits = _limits(field)
         table[name] = ParameterOut(
-            support="accepted" if name in PASSING else "honoured",
+            support="unsupported" if field.get("type") == "null" else "accepted" if name in passing else "honoured",
             minimum=limits.get("minimum"),
             maximum=limits.get("maximum"),
             default=known.get(name),

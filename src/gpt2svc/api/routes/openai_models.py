@@ -11,6 +11,7 @@ from gpt2svc.api.openai.truth_table import truth_table
 from gpt2svc.api.schemas.openai_chat import ChatCompletionCreate
 from gpt2svc.api.schemas.openai_completions import DEFAULT_MAX_TOKENS, NEUTRAL_SETTINGS, CompletionCreate
 from gpt2svc.api.schemas.openai_models import OpenAiModel, OpenAiModelDetails, OpenAiModelList
+from gpt2svc.api.schemas.openai_responses import ResponseCreate
 from gpt2svc.api.services import Services, ServicesDep
 from gpt2svc.errors import NotFoundError
 from gpt2svc.generation.settings import SamplingSettings
@@ -39,7 +40,11 @@ async def read_openai_model(services: ServicesDep, model_id: str) -> OpenAiModel
         raise NotFoundError("model", model_id)
     chat = truth_table(ChatCompletionCreate, SamplingSettings(), n=1, truncation="disabled", stream=False)
     text = truth_table(CompletionCreate, NEUTRAL_SETTINGS, n=1, best_of=1, stream=False, max_tokens=DEFAULT_MAX_TOKENS)
-    return OpenAiModelDetails(**model.model_dump(), parameters={"chat.completions": chat, "completions": text})
+    responses = truth_table(
+        ResponseCreate, SamplingSettings(), truncation="disabled", stream=False, store=True, background=False
+    )
+    parameters = {"chat.completions": chat, "completions": text, "responses": responses}
+    return OpenAiModelDetails(**model.model_dump(), parameters=parameters)
 
 
 async def _models(services: Services) -> list[OpenAiModel]:

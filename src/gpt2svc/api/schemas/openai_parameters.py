@@ -29,6 +29,13 @@ UNSUPPORTED: frozenset[str] = frozenset(
         "guided_grammar",
         "structured_outputs",
         "use_beam_search",
+        "conversation",
+        "max_tool_calls",
+        "context_management",
+        "background_options",
+        "prompt_cache_options",
+        "access_programs",
+        "image",
     }
 )
 

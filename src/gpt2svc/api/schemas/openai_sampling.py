@@ -12,7 +12,7 @@ from gpt2svc.errors import InvalidInputError
 from gpt2svc.generation.settings import SETTING_SPECS, SamplingSettings
 
 MAX_CHOICES = 128
-_LENGTH_NAMES = ("max_completion_tokens", "max_tokens", "max_new_tokens", "max_length")
+_LENGTH_NAMES = ("max_output_tokens", "max_completion_tokens", "max_tokens", "max_new_tokens", "max_length")
 _MAX_NEW = int(SETTING_SPECS["max_new_tokens"].maximum)
 
 ModelName = Annotated[FilledText, Field(max_length=MAX_MODEL_NAME_LENGTH)]
