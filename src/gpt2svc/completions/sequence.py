@@ -90,11 +90,11 @@ class SequenceRun:
         if output.finish_reason in ("error", "abort"):
             raise EngineError(output.error or "The engine gave up this text.")
         self._num_cached = max(self._num_cached, output.num_cached_tokens)
-        self._num_sampled += len(output.token_ids)
         self._admission.record_tokens(len(output.token_ids))
         settled: list[SettledToken] = []
         end_token: SettledToken | None = None
         for index, token_id in enumerate(output.token_ids):
+            self._num_sampled += 1  # what the step brought beyond a stop string is no part of the text
             self._num_sampled += 1  # what the step brought beyond a stop string is no part of the text
             logprobs = output.logprobs[index] if output.logprobs is not None else None
             self._sum_logprob += logprobs.logprob if logprobs is not None else 0.0
