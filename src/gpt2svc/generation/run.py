@@ -162,15 +162,9 @@ class GenerationRun:
             if token_ids and token_ids[-1] in stop_token_ids:
                 token_ids = token_ids[:-1]
         num_sampled = len(output.token_ids)
-        num_sampled = len(output.token_ids)
         for index, token_id in enumerate(token_ids):
             logprobs = output.logprobs[index] if output.logprobs is not None else None
             self._publish_tokens(reply.push(token_id, logprobs), tokenizer)
-            if reply.is_stopped:
-                num_sampled = index + 1  # what the step brought beyond a stop string is no part of the reply
-                break
-        self._num_sampled += num_sampled
-        self._meter.add_tokens(num_sampled, self._num_cached)
             if reply.is_stopped:
                 num_sampled = index + 1  # what the step brought beyond a stop string is no part of the reply
                 break
