@@ -8,11 +8,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Self
 
+from gpt2svc.api.lean_source import lean_script, lean_style
+
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".html": "text/html"}
 _PAGE = "index.html"
-_MODULE = re.compile(r'^import\s(?:[^"]*?\sfrom\s)?"(\.[^"]+)";', re.MULTILINE)
+_MODULE = re.compile(r'(?:^|;)import\b(?:[^"]*?\bfrom\b)?\s*"(\.[^"]+)"', re.MULTILINE)
 _MIN_GZIP_BYTES = 512
-_INLINE_COMMENT = re.compile(r"/\*.*?\*/ ?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class WebFiles:
     """
 
     def __init__(self, folder: Path) -> None:
-        # NOTE: every file that a page asks for travels without its comments; what is read here is what people read.
+        # NOTE: every file that a page asks for travels lean; what is read here is what people read.
         names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
         contents = {name: _served(folder / name) for name in names if Path(name).suffix in _TYPES}
         digest = sha256()
@@ -55,24 +56,9 @@ class WebFiles:
 
 def _served(path: Path) -> bytes:
     content = path.read_bytes()
-    return lean(content.decode()).encode() if path.suffix in (".js", ".css") else content
-
-
-def lean(source: str) -> str:
-    """A script or style sheet without comments and indentation, each line still in its place for a debugger.
-
-    It knows no strings: that none of ours spans lines, or holds what looks like a comment, is under test.
-    """
-    lines: list[str] = []
-    is_comment = False
-    for line in source.splitlines():
-        text = line.strip()
-        if is_comment or (text.startswith("/*") and "*/" not in text):
-            is_comment = "*/" not in text
-            lines.append("")
-        else:
-            lines.append("" if text.startswith("//") else _INLINE_COMMENT.sub("", text).rstrip())
-    return "\n".join(lines) + "\n"
+    if path.suffix == ".js":
+        return lean_script(content.decode()).encode()
+    return lean_style(content.decode()).encode() if path.suffix == ".css" else content
 
 
 def modules(contents: dict[str, bytes], entry: str = "js/main.js") -> list[str]:

@@ -10,6 +10,7 @@ import "./components/g2-app.js";
 import "./components/g2-banner.js";
 import "./components/g2-composer.js";
 import "./components/g2-conversations.js";
+import "./components/g2-inspector.js";
 import "./components/g2-message.js";
 import "./components/g2-messages.js";
 import "./components/g2-sampling.js";

@@ -8,8 +8,7 @@ import { copyText } from "../lib/clipboard.js";
 
 /** How a reply was made: everything that is needed to make it again. @param {any} app */
 export function detailsDialog(app) {
-  const { engine, language, view, notices, sampling } = app;
-  const text = language.text.bind(language);
+  const { engine, language, view, notices, sampling, text } = app;
   return dialog(app, "details", "details.title", () => {
     const message = view.details.peek();
     const generation = signal(/** @type {any} */ (null));
@@ -37,7 +36,7 @@ export function detailsDialog(app) {
         ),
         h("h3", null, () => text("sampling.label")),
         h("dl", { class: "facts" }, Object.keys(RANGES).filter((name) => name in settings).map((name) => fact(`setting.${name}`, language.number(settings[name])))),
-        h("div", { class: "editor-actions" }, h("button", { type: "button", class: "button", onclick: () => take(settings) }, () => text("details.use"))),
+        h("div", { class: "editor-actions" }, h("button", { class: "button", onclick: () => take(settings) }, () => text("details.use"))),
       ];
     };
   });

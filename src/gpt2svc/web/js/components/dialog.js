@@ -8,7 +8,7 @@ import { iconButton } from "./icons.js";
  * @param {any} app @param {string} name @param {string} title key @param {() => any} content
  */
 export function dialog(app, name, title, content) {
-  const text = app.language.text.bind(app.language);
+  const { text } = app;
   const close = () => app.view.dialog.peek() === name && app.view.dialog.set(null);
   const element = h(
     "dialog",

@@ -5,7 +5,7 @@ import { dialog } from "./dialog.js";
 
 /** @param {any} app */
 export function shortcutsDialog(app) {
-  const text = app.language.text.bind(app.language);
+  const { text } = app;
   return dialog(app, "keys", "keys.title", () => [
     h(
       "dl",
@@ -18,7 +18,7 @@ export function shortcutsDialog(app) {
 /** @param {any} app */
 export function keyDialog(app) {
   const { connection, view } = app;
-  const text = app.language.text.bind(app.language);
+  const { text } = app;
   return dialog(app, "key", "key.title", () => {
     const field = h("input", { type: "password", class: "field", id: "api-key", autocomplete: "current-password", required: true, spellcheck: "false" });
     return h(

@@ -6,8 +6,7 @@ import { h } from "../kernel/dom.js";
  * @param {any} app @param {any} message @param {() => void} close
  */
 export function editor(app, message, close) {
-  const { chat, language, notices } = app;
-  const text = language.text.bind(language);
+  const { chat, notices, text } = app;
   const isUser = message.role === "user";
   const area = h("textarea", { class: "field", rows: 3, maxlength: 100000, "aria-label": () => text("edit"), ".value": message.content, onkeydown: onKey });
   queueMicrotask(() => {
@@ -22,7 +21,7 @@ export function editor(app, message, close) {
     h(
       "div",
       { class: "editor-actions" },
-      h("button", { type: "button", class: "button", onclick: close }, () => text("cancel")),
+      h("button", { class: "button", onclick: close }, () => text("cancel")),
       h("button", { type: "submit", class: "button primary" }, () => text(isUser ? "send" : "save")),
     ),
   );

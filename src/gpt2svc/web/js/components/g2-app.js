@@ -1,14 +1,15 @@
 // @ts-check
 import { define, h } from "../kernel/dom.js";
+import { computed } from "../kernel/signal.js";
 import { icon, iconButton } from "./icons.js";
 import { keyDialog, shortcutsDialog } from "./dialogs.js";
 import { detailsDialog } from "./details.js";
 import { transferDialog } from "./transfer.js";
 
 define("g2-app", ({ app, media }) => {
-  const { view, language, notices, announcer } = app;
-  const text = language.text.bind(language);
+  const { view, language, notices, announcer, text } = app;
   const isDrawerOpen = () => (view.isListOpen() && media.isListDrawer()) || (view.isSamplingOpen() && media.isSamplingDrawer());
+  const isInspecting = computed(() => app.inspector.message() !== null);
   const closeDrawers = () => {
     view.isListOpen.set(false);
     view.isSamplingOpen.set(false);
@@ -26,8 +27,9 @@ define("g2-app", ({ app, media }) => {
       { class: "chat", inert: isDrawerOpen },
       h("g2-topbar", { ".app": app, ".media": media }),
       h("g2-banner", { ".app": app }),
-      h("g2-messages", { ".app": app }),
-      h("g2-composer", { ".app": app, ".media": media }),
+      h("g2-messages", { ".app": app, hidden: isInspecting }),
+      h("g2-composer", { ".app": app, ".media": media, hidden: isInspecting }),
+      () => (isInspecting() ? h("g2-inspector", { ".app": app }) : null),
     ),
     h(
       "aside",
@@ -57,7 +59,7 @@ define("g2-app", ({ app, media }) => {
       { class: "notice", role: notice.problem ? "alert" : null },
       h("span", null, () => (notice.problem ? language.problem(notice.problem) : text(notice.key, notice.values))),
       notice.undo &&
-        h("button", { type: "button", class: "link", onclick: () => (notice.undo(), notices.close(notice.id)) }, icon("undo"), () => text("undo")),
+        h("button", { class: "link", onclick: () => (notice.undo(), notices.close(notice.id)) }, icon("undo"), () => text("undo")),
       iconButton("close", () => text("close"), () => notices.close(notice.id)),
     );
   }

@@ -6,8 +6,7 @@ import { icon } from "./icons.js";
 
 /** What concerns the whole service: away, without a model, shutting down; or a browser that keeps nothing. */
 define("g2-banner", ({ app }) => {
-  const { connection, chat, language, storage, view } = app;
-  const text = language.text.bind(language);
+  const { connection, chat, storage, view, text } = app;
   const now = signal(Date.now());
   effect(() => {
     if (connection.state() !== "down") return;
@@ -39,6 +38,6 @@ define("g2-banner", ({ app }) => {
 
   /** @param {string} key @param {() => void} onclick */
   function button(key, onclick) {
-    return h("button", { type: "button", class: "link", onclick }, () => text(key));
+    return h("button", { class: "link", onclick }, () => text(key));
   }
 });

@@ -7,8 +7,7 @@ const MAX_LENGTH = 100_000;
 const BYTES_PER_TOKEN = 3.5;
 
 define("g2-composer", ({ app, media }) => {
-  const { chat, language, sampling, storage, view } = app;
-  const text = language.text.bind(language);
+  const { chat, language, sampling, storage, view, text } = app;
   const draft = signal("");
   const name = () => `draft:${chat.id.peek() ?? "new"}`;
   const canSend = () => draft().trim() !== "" && chat.reply() === null && chat.outbox.item() === null;
@@ -58,13 +57,13 @@ define("g2-composer", ({ app, media }) => {
       area,
       () =>
         chat.reply()
-          ? h("button", { type: "button", class: "round stop", "aria-label": () => text("stop"), title: () => text("stop.hint"), disabled: () => chat.reply()?.isStopping() ?? false, onclick: stop }, icon("stop"))
+          ? h("button", { class: "round stop", "aria-label": () => text("stop"), title: () => text("stop.hint"), disabled: () => chat.reply()?.isStopping() ?? false, onclick: stop }, icon("stop"))
           : h("button", { type: "submit", class: "round", "aria-label": () => text("send"), title: () => text("send"), disabled: () => !canSend() }, icon("send")),
     ),
     h(
       "div",
       { class: "under" },
-      h("button", { type: "button", class: "chip only-sheet", onclick: () => view.isSamplingOpen.set(true), "aria-label": () => `${text("sampling.label")}: ${summary()}` }, icon("sliders"), () => summary()),
+      h("button", { class: "chip only-sheet", onclick: () => view.isSamplingOpen.set(true), "aria-label": () => `${text("sampling.label")}: ${summary()}` }, icon("sliders"), () => summary()),
       gauge(),
       h("span", { class: "muted small hint only-wide" }, () => text("say.hint")),
     ),

@@ -5,8 +5,7 @@ import { icon, iconButton } from "./icons.js";
 import { preferences } from "./preferences.js";
 
 define("g2-conversations", ({ app, media }) => {
-  const { conversations, chat, language, view, notices } = app;
-  const text = language.text.bind(language);
+  const { conversations, chat, language, view, notices, text } = app;
   const renaming = signal(/** @type {string | null} */ (null));
   const titleOf = (/** @type {any} */ each) => each.title ?? text("untitled");
   /** Days and, below each, its conversations: one flat list, so that a row is kept whatever changes around it. */
@@ -31,7 +30,7 @@ define("g2-conversations", ({ app, media }) => {
       h("div", { class: "brand" }, h("span", { class: "mark", "aria-hidden": "true" }), h("span", { class: "brand-name" }, "gpt2svc")),
       iconButton("close", () => text("close"), () => view.isListOpen.set(false), { class: "icon-button only-drawer" }),
     ),
-    h("button", { type: "button", class: "new-chat", onclick: () => go(null) }, icon("plus"), () => text("list.new")),
+    h("button", { class: "new-chat", onclick: () => go(null) }, icon("plus"), () => text("list.new")),
     h(
       "label",
       { class: "search" },
@@ -53,12 +52,12 @@ define("g2-conversations", ({ app, media }) => {
       rows,
       () =>
         conversations.nextCursor() &&
-        h("button", { type: "button", class: "link more", onclick: () => conversations.load(true) }, () => text("list.more")),
+        h("button", { class: "link more", onclick: () => conversations.load(true) }, () => text("list.more")),
     ),
     h("div", { class: "prefs in-list" }, preferences(app)),
     () =>
       app.connection.capabilities()?.transfer
-        ? h("button", { type: "button", class: "link transfer", onclick: () => view.dialog.set("transfer") }, icon("download"), () => text("transfer.title"))
+        ? h("button", { class: "link transfer", onclick: () => view.dialog.set("transfer") }, icon("download"), () => text("transfer.title"))
         : null,
     h("footer", { class: "list-foot" }, h("a", { href: "docs", target: "_blank", rel: "noopener" }, () => text("list.docs")), () => {
       const version = app.connection.health()?.versions.gpt2svc;
@@ -80,7 +79,7 @@ define("g2-conversations", ({ app, media }) => {
     return h(
       "div",
       { class: () => `row ${chat.id() === id ? "is-current" : ""}`, "data-id": id },
-      () => (renaming() === id ? renameField(id) : h("button", { type: "button", class: "row-title", title: () => titleOf(conversation()), "aria-current": () => (chat.id() === id ? "true" : null), onclick: () => go(id) }, () => titleOf(conversation()))),
+      () => (renaming() === id ? renameField(id) : h("button", { class: "row-title", title: () => titleOf(conversation()), "aria-current": () => (chat.id() === id ? "true" : null), onclick: () => go(id) }, () => titleOf(conversation()))),
       h(
         "span",
         { class: "row-actions" },

@@ -11,11 +11,10 @@ import { toolbar } from "./toolbar.js";
 const ENDED_EARLY = ["interrupted", "failed", "cancelled"];
 
 define("g2-message", ({ app, messageId, shown, author }) => {
-  const { chat, language, view, notices, connection } = app;
-  const text = language.text.bind(language);
+  const { chat, language, view, notices, connection, text } = app;
   const isUser = author === "user";
   /** @type {() => any} */ const message = computed(() => shown().get(messageId)?.message ?? null);
-  const siblings = computed(() => shown().get(messageId)?.siblings ?? [], );
+  const siblings = computed(() => shown().get(messageId)?.siblings ?? []);
   /** @type {() => any} */ const reply = computed(() => (chat.reply()?.messageId === messageId ? chat.reply() : null));
   const isLast = computed(() => chat.path().at(-1)?.message.id === messageId);
   const can = computed(() => connection.capabilities() ?? {});
@@ -45,7 +44,7 @@ define("g2-message", ({ app, messageId, shown, author }) => {
 
   /** @param {string} phase @param {any} live */
   function phaseText(phase, live) {
-    if (phase === "queued") return text("phase.queued", { count: live.position() });
+    if (phase === "queued") return text(live.position() ? "phase.queued" : "phase.next", { count: live.position() });
     const model = chat.model();
     if (phase === "waiting" && model && isOnItsWay(model)) return text("banner.loading", { stage: model.stage || text(`model.state.${model.status}`) });
     return text(`phase.${phase}`);
@@ -84,6 +83,7 @@ define("g2-message", ({ app, messageId, shown, author }) => {
         () => (isFree() && (isUser ? canAskAgain(each) : can().edit) ? iconButton("edit", () => text("edit"), () => view.editing.set(messageId)) : null),
         () => (!isUser && isFree() && can().regenerate ? iconButton("again", () => text("regenerate"), () => chat.outbox.again(each, "regenerate")) : null),
         () => (!isUser && isFree() && can().resume && isLast() && each.content !== "" ? iconButton("forward", () => text("continue"), () => chat.outbox.again(each, "continue")) : null),
+        () => (!isUser && can().inspect && each.content !== "" ? iconButton("bars", () => text("inspector.title"), () => app.inspector.open(each)) : null),
         () => (!isUser && each.generation_id ? iconButton("info", () => text("details.title"), () => view.showDetails(each)) : null),
       ),
       isUser ? null : h("span", { class: "muted small" }, () => facts(each, rate)),
@@ -127,7 +127,7 @@ define("g2-message", ({ app, messageId, shown, author }) => {
 
   /** @param {string} key @param {() => void} onclick */
   function link(key, onclick) {
-    return h("button", { type: "button", class: "link", onclick }, () => text(key));
+    return h("button", { class: "link", onclick }, () => text(key));
   }
 
   async function copy() {

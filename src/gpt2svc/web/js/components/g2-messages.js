@@ -9,8 +9,7 @@ const STARTERS = ["starter.1", "starter.2", "starter.3", "starter.4"];
 
 define("g2-messages", (element) => {
   const { app } = element;
-  const { chat, language, connection } = app;
-  const text = language.text.bind(language);
+  const { chat, language, connection, text } = app;
   const shown = computed(() => new Map(chat.path().map((/** @type {any} */ each) => [each.message.id, each])));
   const isEmpty = computed(() => chat.path().length === 0 && chat.outbox.item() === null && chat.state() === "ready");
   const editing = app.view.editing;
@@ -44,12 +43,12 @@ define("g2-messages", (element) => {
     () =>
       stick.isPinned()
         ? null
-        : h("button", { type: "button", class: "to-end", onclick: () => stick.toEnd() }, icon("down"), () => text(chat.reply() ? "messages.newText" : "messages.toEnd")),
+        : h("button", { class: "to-end", onclick: () => stick.toEnd() }, icon("down"), () => text(chat.reply() ? "messages.newText" : "messages.toEnd")),
   ];
 
   /** @param {string} key */
   function problem(key) {
-    return h("div", { class: "welcome" }, h("p", null, () => text(key)), h("button", { type: "button", class: "button", onclick: () => (chat.state.peek() === "missing" ? chat.open(null) : chat.load()) }, () => text(chat.state() === "missing" ? "list.new" : "retry")));
+    return h("div", { class: "welcome" }, h("p", null, () => text(key)), h("button", { class: "button", onclick: () => (chat.state.peek() === "missing" ? chat.open(null) : chat.load()) }, () => text(chat.state() === "missing" ? "list.new" : "retry")));
   }
 
   function welcome() {
@@ -68,7 +67,7 @@ define("g2-messages", (element) => {
       h(
         "div",
         { class: "starters" },
-        STARTERS.map((key) => h("button", { type: "button", class: "starter", disabled: () => connection.state() === "new", onclick: () => chat.outbox.send(text(key)) }, () => text(key))),
+        STARTERS.map((key) => h("button", { class: "starter", disabled: () => connection.state() === "new", onclick: () => chat.outbox.send(text(key)) }, () => text(key))),
       ),
     );
   }

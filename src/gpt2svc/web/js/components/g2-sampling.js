@@ -5,20 +5,19 @@ import { icon, iconButton } from "./icons.js";
 
 /** Sliders for the next reply. What is moved here is kept with the conversation, and with each reply. */
 define("g2-sampling", ({ app }) => {
-  const { sampling, language, view, chat } = app;
-  const text = language.text.bind(language);
+  const { sampling, language, view, chat, text } = app;
   return [
     h(
       "div",
       { class: "sampling-head" },
       h("h2", null, () => text("sampling.label")),
-      () => (Object.keys(sampling.overrides()).length > 0 ? h("button", { type: "button", class: "link", onclick: () => sampling.reset() }, icon("undo"), () => text("sampling.reset")) : null),
+      () => (Object.keys(sampling.overrides()).length > 0 ? h("button", { class: "link", onclick: () => sampling.reset() }, icon("undo"), () => text("sampling.reset")) : null),
       iconButton("close", () => text("close"), () => view.isSamplingOpen.set(false), { class: "icon-button only-sheet" }),
     ),
     h(
       "div",
       { class: "presets", role: "group", "aria-label": () => text("sampling.presets") },
-      Object.keys(PRESETS).map((name) => h("button", { type: "button", "aria-pressed": () => String(sampling.preset() === name), onclick: () => sampling.usePreset(name) }, () => text(`preset.${name}`))),
+      Object.keys(PRESETS).map((name) => h("button", { "aria-pressed": () => String(sampling.preset() === name), onclick: () => sampling.usePreset(name) }, () => text(`preset.${name}`))),
     ),
     () => (Object.keys(sampling.limits()).length === 0 ? h("p", { class: "muted note" }, () => text("loading")) : [MAIN_SETTINGS.map(setting), seed(), h("details", { class: "more" }, h("summary", null, () => text("sampling.more")), MORE_SETTINGS.map(setting))]),
     h("p", { class: "muted small note" }, () => text("sampling.note")),

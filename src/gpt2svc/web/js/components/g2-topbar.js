@@ -5,8 +5,7 @@ import { modelPicker } from "./model-picker.js";
 import { preferences } from "./preferences.js";
 
 define("g2-topbar", ({ app }) => {
-  const { view, language, chat } = app;
-  const text = language.text.bind(language);
+  const { view, chat, text } = app;
   return [
     iconButton("menu", () => text("list.open"), () => view.isListOpen.set(true), { class: "icon-button only-narrow" }),
     h("h1", { class: "title" }, () => chat.conversation()?.title ?? text("list.new")),

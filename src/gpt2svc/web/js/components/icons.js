@@ -32,6 +32,7 @@ const PATHS = {
   undo: "M9 6L5 10l4 4M5 10h8.5a5 5 0 0 1 0 10H10",
   download: "M12 4v11M7 10.5l5 5l5-5M5 19.5h14",
   upload: "M12 15.5V4.5M7 9l5-5l5 5M5 19.5h14",
+  bars: "M4 6h13M4 12h8M4 18h4",
   warning: "M12 4.5L21 19.5H3zM12 10v4.5M12 17v.2",
 };
 
@@ -50,5 +51,5 @@ export function icon(name) {
  * @param {Record<string, any>} [props]
  */
 export function iconButton(name, label, onclick, props = {}) {
-  return h("button", { type: "button", class: "icon-button", "aria-label": label, title: label, onclick, ...props }, icon(name));
+  return h("button", { class: "icon-button", "aria-label": label, title: label, onclick, ...props }, icon(name));
 }

@@ -6,8 +6,7 @@ import { icon } from "./icons.js";
 
 /** The model's name with the state it is in; opens the list of models. @param {any} app */
 export function modelPicker(app) {
-  const { chat, language, connection, engine, notices } = app;
-  const text = language.text.bind(language);
+  const { chat, language, connection, engine, notices, text } = app;
   const all = signal(/** @type {any[]} */ ([]));
   const status = () => (connection.state() === "down" ? "away" : chat.model()?.status ?? "away");
 
@@ -23,7 +22,7 @@ export function modelPicker(app) {
     { class: "model" },
     h(
       "button",
-      { type: "button", class: "model-button", popovertarget: "models", "aria-label": () => `${text("model.label")}: ${shortName(chat.model()?.id)}, ${stateOf(chat.model())}` },
+      { class: "model-button", popovertarget: "models", "aria-label": () => `${text("model.label")}: ${shortName(chat.model()?.id)}, ${stateOf(chat.model())}` },
       h("span", { class: () => `dot dot-${status()}`, "aria-hidden": "true" }),
       h("span", { class: "model-name" }, () => shortName(chat.model()?.id)),
       () => (isOnItsWay(chat.model() ?? { status: "" }) ? h("span", { class: "muted" }, percent(chat.model())) : null),
@@ -38,7 +37,7 @@ export function modelPicker(app) {
     const facts = [model.num_parameters && text("model.parameters", { number: language.compact().format(model.num_parameters) }), model.n_positions && text("model.window", { count: model.n_positions }), model.device].filter(Boolean);
     return h(
       "button",
-      { type: "button", class: "model-row", "aria-pressed": () => String(isCurrent()), disabled: model.status === "failed" && Boolean(model.error) && !isCurrent(), onclick: () => choose(model.id) },
+      { class: "model-row", "aria-pressed": () => String(isCurrent()), disabled: model.status === "failed" && Boolean(model.error) && !isCurrent(), onclick: () => choose(model.id) },
       h("span", { class: `dot dot-${model.status}`, "aria-hidden": "true" }),
       h("span", { class: "model-id" }, shortName(model.id)),
       h("span", { class: "muted small" }, () => [stateOf(model), ...facts].join(" · ")),

@@ -5,9 +5,8 @@ import { icon } from "./icons.js";
 
 /** What has been asked for and not been accepted yet: what happened, that it is safe, and what can be done. @param {any} app */
 export function outboxItem(app) {
-  const { chat, language } = app;
+  const { chat, language, text } = app;
   const { outbox } = chat;
-  const text = language.text.bind(language);
   const item = outbox.item();
   if (item === null) return null;
   const seconds = signal(left());
@@ -42,6 +41,6 @@ export function outboxItem(app) {
 
   /** @param {string} key @param {() => void} onclick */
   function button(key, onclick) {
-    return h("button", { type: "button", class: "link", onclick }, () => text(key));
+    return h("button", { class: "link", onclick }, () => text(key));
   }
 }

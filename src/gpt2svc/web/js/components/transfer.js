@@ -6,8 +6,7 @@ import { icon } from "./icons.js";
 
 /** Conversations as a file, and back, with a look at what is in it first. @param {any} app */
 export function transferDialog(app) {
-  const { chat, conversations, language, notices, repository } = app;
-  const text = language.text.bind(language);
+  const { chat, conversations, language, notices, repository, text } = app;
   return dialog(app, "transfer", "transfer.title", () => {
     /** What the service says of a chosen file. */
     const found = signal(/** @type {any} */ (null));
@@ -40,7 +39,7 @@ export function transferDialog(app) {
         h("p", { role: "status" }, () => text(result.dry_run ? "transfer.found" : "transfer.done", { count, there: result.num_duplicates, bad: result.num_invalid })),
         h("ul", { class: "transfer-list" }, result.conversations.slice(0, 100).map(row)),
         result.dry_run &&
-          h("div", { class: "editor-actions" }, h("button", { type: "button", class: "button primary", disabled: count === 0, onclick: bring }, () => text("transfer.bring"))),
+          h("div", { class: "editor-actions" }, h("button", { class: "button primary", disabled: count === 0, onclick: bring }, () => text("transfer.bring"))),
       ];
     }
 
@@ -83,7 +82,7 @@ export function transferDialog(app) {
 
   /** @param {string} key @param {() => void} onclick */
   function button(key, onclick) {
-    return h("button", { type: "button", class: "link", onclick }, icon("download"), () => text(key));
+    return h("button", { class: "link", onclick }, icon("download"), () => text(key));
   }
 
   /** @param {string | null} id @param {"json" | "txt"} format */

@@ -36,6 +36,7 @@ export class RemoteEngine {
       regenerate: has(`${message}/regenerate`),
       resume: has(`${message}/continue`),
       edit: has(`${message}/edit`),
+      inspect: has(`${message}/tokens`),
       transfer: has("/api/export") && has("/api/import"),
     };
   }
@@ -73,6 +74,27 @@ export class RemoteEngine {
   /** @param {string} generationId */
   generation(generationId) {
     return this.http.json("GET", `api/generations/${encodeURIComponent(generationId)}`);
+  }
+
+  /** @param {import("./types.js").Message} message */
+  tokens({ conversation_id, id }) {
+    return this.http.json("GET", `api/conversations/${encodeURIComponent(conversation_id)}/messages/${encodeURIComponent(id)}/tokens`);
+  }
+
+  /** @param {string} model */
+  async vocabulary(model) {
+    return (await this.http.json("GET", `api/vocabulary?${new URLSearchParams({ model })}`)).tokens;
+  }
+
+  /**
+   * Of all tokens, after so many of a reply's own.
+   * @param {import("./types.js").Message} message @param {number} place @param {AbortSignal} signal
+   */
+  async logits({ conversation_id, id }, place, signal) {
+    const body = { conversation_id, message_id: id, num_reply_tokens: place, full: true };
+    const response = await this.http.request("POST", "api/next-token", { body, signal });
+    const normalizer = Number(response.headers.get("X-Log-Normalizer"));
+    return new Float32Array(await response.arrayBuffer()).map((each) => each + normalizer);
   }
 }
 

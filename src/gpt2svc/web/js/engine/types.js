@@ -31,6 +31,17 @@
  * @property {string | null} error
  * @property {string} created_at
  *
+ * @typedef {object} MessageTokens what the model read for a reply, and wrote
+ * @property {string} model
+ * @property {string} model_revision
+ * @property {number} n_positions
+ * @property {number | null} eos_token_id
+ * @property {string} prompt
+ * @property {number[]} prompt_token_ids
+ * @property {string[]} dropped_message_ids
+ * @property {number[]} reply_token_ids
+ * @property {boolean} is_exact
+ *
  * @typedef {object} Model
  * @property {string} id
  * @property {boolean} is_default
@@ -57,6 +68,7 @@
  * @property {boolean} regenerate
  * @property {boolean} resume continue a reply
  * @property {boolean} edit a reply
+ * @property {boolean} inspect show the tokens of a reply
  * @property {boolean} transfer export and import
  *
  * @typedef {object} Engine
@@ -67,6 +79,10 @@
  * @property {(generationId: string, after: number, options: StreamOptions) => AsyncGenerator<GenerationEvent>} watch
  * @property {(generationId: string) => Promise<void>} cancel
  * @property {(generationId: string) => Promise<any>} generation
+ * @property {(message: Message) => Promise<MessageTokens>} tokens
+ * @property {(model: string) => Promise<readonly string[]>} vocabulary what each token stands for, by id
+ * @property {(message: Message, place: number, signal: AbortSignal) => Promise<Float32Array>} logits after so many of a reply's
+ *   tokens, by token id
  *
  * @typedef {{signal: AbortSignal, onBytes?: () => void, onAccepted?: (generationId: string) => void}} StreamOptions
  *

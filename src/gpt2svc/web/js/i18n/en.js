@@ -1,7 +1,7 @@
 // @ts-check
-/** English. {name} is replaced by a value; an object holds the plural forms that `count` chooses from. */
+/** English. {name} is replaced by a value, {name|…|…} by the form that it asks for: for 1, and for others. */
 
-/** @type {Record<string, import("./language.js").Text>} */
+/** @type {Record<string, string>} */
 export const en = {
   skip: "Skip to the message field",
   close: "Close",
@@ -22,7 +22,7 @@ export const en = {
   language: "Language",
   rate: "{rate} tokens/s",
   seconds: "{seconds} s",
-  tokens: { one: "{count} token", other: "{count} tokens" },
+  tokens: "{count} token{count||s}",
 
   "theme.system": "Theme: as the system",
   "theme.light": "Theme: light",
@@ -42,7 +42,7 @@ export const en = {
   "model.choose": "Model for this conversation",
   "model.hint": "Your own fine-tuned models, and any GPT-2 from the hub, appear here once they are in the models folder.",
   "model.parameters": "{number} parameters",
-  "model.window": { one: "window of {count} token", other: "window of {count} tokens" },
+  "model.window": "window of {count} token{count||s}",
   "model.state.ready": "ready",
   "model.state.available": "loads when used",
   "model.state.starting": "starting",
@@ -99,9 +99,10 @@ export const en = {
   "stop.hint": "Stop (Esc): what is written stays",
   gauge: "About {count} of {all} tokens in the model's window, {reply} of them for the reply",
   "gauge.short": "{used} / {all}",
-  "gauge.dropped": { one: "{count} older message is no longer read", other: "{count} older messages are no longer read" },
+  "gauge.dropped": "{count} older message{count| is|s are} no longer read",
 
-  "phase.queued": { zero: "Next in line…", one: "Waiting: {count} reply is ahead", other: "Waiting: {count} replies are ahead" },
+  "phase.next": "Next in line…",
+  "phase.queued": "Waiting: {count} repl{count|y is|ies are} ahead",
   "phase.waiting": "Reading…",
   "phase.resuming": "The connection was cut. Taking it up again; nothing is lost…",
   "finish.length": "length limit",
@@ -128,8 +129,8 @@ export const en = {
   "notice.notCopied": "The browser did not allow copying.",
   "notice.taken": "These settings are used from now on.",
   "status.writing": "Writing a reply",
-  "status.done": { one: "Reply complete, {count} word", other: "Reply complete, {count} words" },
-  "status.stopped": { one: "Reply ended early, {count} word", other: "Reply ended early, {count} words" },
+  "status.done": "Reply complete, {count} word{count||s}",
+  "status.stopped": "Reply ended early, {count} word{count||s}",
 
   "error.network": "The service can't be reached. Nothing is lost; try again in a moment.",
   "error.overloaded": "The service has all the work it can take. Your text is kept; try again in {seconds} s.",
@@ -199,6 +200,25 @@ export const en = {
   "details.time": "Time",
   "details.use": "Use these settings",
 
+  "inspector.title": "Where each token came from",
+  "inspector.about": "Choose a token to see what else could have stood there. The sliders act at once; choose another token to go on from it.",
+  "inspector.back": "Back to the conversation",
+  "inspector.prompt": "Prompt as sent: {count} token{count||s}",
+  "inspector.window": "Prompt and reply: {count} of {all} tokens",
+  "inspector.inexact": "This text was not written by this very model: shown are the tokens it reads for it.",
+  "inspector.tokens": "Tokens of the reply",
+  "inspector.end": "end",
+  "inspector.eos": "end of the reply",
+  "inspector.place": "Token {count}",
+  "inspector.summary": "{count} of {all} tokens {count|is|are} kept. Entropy: {raw} bits by the model, {drawn} by these settings.",
+  "inspector.branch": "Go on from this token",
+  "inspector.token": "Token",
+  "inspector.bars": "Together: the line",
+  "inspector.raw": "Model",
+  "inspector.scored": "Adjusted",
+  "inspector.drawn": "Kept",
+  "inspector.sum": "Together",
+
   "transfer.title": "Export and import",
   "transfer.export": "Save as a file",
   "transfer.formats": "JSON holds everything: versions, settings, seeds. Text is for reading. Both can be read in again.",
@@ -208,8 +228,8 @@ export const en = {
   "transfer.all": "All",
   "transfer.import": "Read in a file",
   "transfer.choose": "Choose a file…",
-  "transfer.found": { one: "{count} new conversation, {there} here already, {bad} unreadable", other: "{count} new conversations, {there} here already, {bad} unreadable" },
-  "transfer.done": { one: "{count} conversation read in, {there} were here already, {bad} unreadable", other: "{count} conversations read in, {there} were here already, {bad} unreadable" },
+  "transfer.found": "{count} new conversation{count||s}, {there} here already, {bad} unreadable",
+  "transfer.done": "{count} conversation{count||s} read in, {there} were here already, {bad} unreadable",
   "transfer.bring": "Read in",
   "transfer.status.imported": "new",
   "transfer.status.duplicate": "here already",

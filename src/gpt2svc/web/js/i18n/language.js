@@ -5,10 +5,10 @@ import { computed, signal } from "../kernel/signal.js";
 import { en } from "./en.js";
 import { uk } from "./uk.js";
 
-/** @typedef {string | {zero?: string, one?: string, few?: string, many?: string, other: string}} Text plural: by `count` */
-
-/** @type {Record<string, Record<string, Text>>} */
+/** @type {Record<string, Record<string, string>>} */
 const TEXTS = { en, uk };
+/** @type {Record<string, string[]>} the plural forms, in the order in which texts have them */
+const FORMS = { en: ["one", "other"], uk: ["one", "few", "many", "other"] };
 export const LANGUAGES = Object.keys(TEXTS);
 const DAY_MS = 86_400_000;
 
@@ -33,14 +33,15 @@ export class Language {
   }
 
   /**
-   * The text of a key, with {name} replaced by `values.name`, and the form that `values.count` asks for.
+   * The text of a key, with {name} replaced by `values.name`, and {name|…} by the form that this number asks for.
    * @param {string} key @param {Record<string, any>} [values]
    */
   text(key, values = {}) {
-    const text = TEXTS[this.code()][key] ?? TEXTS.en[key];
-    if (text === undefined) return key;
-    const form = typeof text === "string" ? text : this.#form(text, values.count);
-    return form.replace(/\{(\w+)\}/g, (/** @type {string} */ _, /** @type {string} */ name) => this.#value(values[name]));
+    return (TEXTS[this.code()][key] ?? key).replace(/\{(\w+)\|?([^}]*)\}/g, (/** @type {string} */ all, /** @type {string} */ name, /** @type {string} */ forms) => {
+      const value = values[name];
+      if (all.includes("|")) return forms.split("|")[FORMS[this.code()].indexOf(this.plural().select(value))];
+      return typeof value === "number" ? this.number(value) : String(value ?? "");
+    });
   }
 
   /** @param {string} key */
@@ -48,21 +49,15 @@ export class Language {
     return key in TEXTS.en;
   }
 
-  /** @param {Exclude<Text, string>} text @param {number} count */
-  #form(text, count) {
-    if (count === 0 && text.zero !== undefined) return text.zero;
-    return text[/** @type {"one"} */ (this.plural().select(count))] ?? text.other;
-  }
-
-  /** @param {any} value */
-  #value(value) {
-    return typeof value === "number" ? this.numbers().format(value) : String(value ?? "");
-  }
-
   /** @param {number} value @param {number} [digits] after the point, no more and no less */
   number(value, digits) {
     if (digits === undefined) return this.numbers().format(value);
     return new Intl.NumberFormat(this.code(), { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value);
+  }
+
+  /** @param {number} value of 1 */
+  share(value) {
+    return new Intl.NumberFormat(this.code(), { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 }).format(value);
   }
 
   /** The group that a conversation of that time stands in. @param {string} iso */

@@ -1,7 +1,7 @@
 // @ts-check
-/** Українська. {name} замінюється значенням; об'єкт містить форми множини, з яких обирає `count`. */
+/** Ukrainian: {name} as in English; {name|…|…|…|…} are the forms for 1, 2, 5 and 1.5. */
 
-/** @type {Record<string, import("./language.js").Text>} */
+/** @type {Record<string, string>} */
 export const uk = {
   skip: "До поля повідомлення",
   close: "Закрити",
@@ -22,7 +22,7 @@ export const uk = {
   language: "Мова",
   rate: "{rate} токенів/с",
   seconds: "{seconds} с",
-  tokens: { one: "{count} токен", few: "{count} токени", many: "{count} токенів", other: "{count} токена" },
+  tokens: "{count} токен{count||и|ів|а}",
 
   "theme.system": "Тема: як у системі",
   "theme.light": "Тема: світла",
@@ -42,7 +42,7 @@ export const uk = {
   "model.choose": "Модель для цієї розмови",
   "model.hint": "Ваші донавчені моделі та будь-які GPT-2 з хабу з'являться тут, щойно опиняться в теці моделей.",
   "model.parameters": "параметрів: {number}",
-  "model.window": { one: "вікно {count} токен", few: "вікно {count} токени", many: "вікно {count} токенів", other: "вікно {count} токена" },
+  "model.window": "вікно {count} токен{count||и|ів|а}",
   "model.state.ready": "готова",
   "model.state.available": "завантажиться, коли знадобиться",
   "model.state.starting": "запускається",
@@ -99,9 +99,10 @@ export const uk = {
   "stop.hint": "Зупинити (Esc): написане залишиться",
   gauge: "Близько {count} з {all} токенів вікна моделі, з них {reply} на відповідь",
   "gauge.short": "{used} / {all}",
-  "gauge.dropped": { one: "{count} давнє повідомлення вже не читається", few: "{count} давні повідомлення вже не читаються", many: "{count} давніх повідомлень уже не читаються", other: "{count} давнього повідомлення вже не читаються" },
+  "gauge.dropped": "{count} давн{count|є повідомлення|і повідомлення|іх повідомлень|ього повідомлення} вже не чита{count|є|ю|ю|є}ться",
 
-  "phase.queued": { zero: "Наступна в черзі…", one: "У черзі: попереду {count} відповідь", few: "У черзі: попереду {count} відповіді", many: "У черзі: попереду {count} відповідей", other: "У черзі: попереду {count} відповіді" },
+  "phase.next": "Наступна в черзі…",
+  "phase.queued": "У черзі: попереду {count} відповід{count|ь|і|ей|і}",
   "phase.waiting": "Читає…",
   "phase.resuming": "Зв'язок перервався. Відновлюємо; нічого не втрачено…",
   "finish.length": "межа довжини",
@@ -128,8 +129,8 @@ export const uk = {
   "notice.notCopied": "Браузер не дозволив копіювання.",
   "notice.taken": "Відтепер діють ці налаштування.",
   "status.writing": "Модель пише відповідь",
-  "status.done": { one: "Відповідь готова, {count} слово", few: "Відповідь готова, {count} слова", many: "Відповідь готова, {count} слів", other: "Відповідь готова, {count} слова" },
-  "status.stopped": { one: "Відповідь обірвано, {count} слово", few: "Відповідь обірвано, {count} слова", many: "Відповідь обірвано, {count} слів", other: "Відповідь обірвано, {count} слова" },
+  "status.done": "Відповідь готова, {count} сл{count|ово|ова|ів|ова}",
+  "status.stopped": "Відповідь обірвано, {count} сл{count|ово|ова|ів|ова}",
 
   "error.network": "Немає зв'язку із сервісом. Нічого не втрачено; спробуйте за мить.",
   "error.overloaded": "Сервіс має стільки роботи, скільки може взяти. Текст збережено; спробуйте через {seconds} с.",
@@ -199,6 +200,25 @@ export const uk = {
   "details.time": "Час",
   "details.use": "Взяти ці налаштування",
 
+  "inspector.title": "Звідки взявся кожен токен",
+  "inspector.about": "Оберіть токен, щоб побачити, що ще могло там стояти. Повзунки діють одразу; оберіть інший токен, щоб продовжити від нього.",
+  "inspector.back": "Назад до розмови",
+  "inspector.prompt": "Надісланий запит: {count} токен{count||и|ів|а}",
+  "inspector.window": "Запит і відповідь: {count} із {all} токенів",
+  "inspector.inexact": "Цей текст написала не ця модель: показано токени, якими вона його читає.",
+  "inspector.tokens": "Токени відповіді",
+  "inspector.end": "кінець",
+  "inspector.eos": "кінець відповіді",
+  "inspector.place": "Токен {count}",
+  "inspector.summary": "Лишається {count} із {all} токенів. Ентропія: {raw} біт у моделі, {drawn} з цими налаштуваннями.",
+  "inspector.branch": "Продовжити від цього токена",
+  "inspector.token": "Токен",
+  "inspector.bars": "Разом: лінія",
+  "inspector.raw": "Модель",
+  "inspector.scored": "Змінено",
+  "inspector.drawn": "Лишено",
+  "inspector.sum": "Разом",
+
   "transfer.title": "Експорт та імпорт",
   "transfer.export": "Зберегти у файл",
   "transfer.formats": "JSON містить усе: варіанти, налаштування, зерна. Текст для читання. Обидва можна зчитати назад.",
@@ -208,8 +228,8 @@ export const uk = {
   "transfer.all": "Усі",
   "transfer.import": "Зчитати файл",
   "transfer.choose": "Вибрати файл…",
-  "transfer.found": { one: "{count} нова розмова, уже є: {there}, нечитабельних: {bad}", few: "{count} нові розмови, уже є: {there}, нечитабельних: {bad}", many: "{count} нових розмов, уже є: {there}, нечитабельних: {bad}", other: "{count} нової розмови, уже є: {there}, нечитабельних: {bad}" },
-  "transfer.done": { one: "Зчитано {count} розмову, уже були: {there}, нечитабельних: {bad}", few: "Зчитано {count} розмови, уже були: {there}, нечитабельних: {bad}", many: "Зчитано {count} розмов, уже були: {there}, нечитабельних: {bad}", other: "Зчитано {count} розмови, уже були: {there}, нечитабельних: {bad}" },
+  "transfer.found": "{count} нов{count|а розмова|і розмови|их розмов|ої розмови}, уже є: {there}, нечитабельних: {bad}",
+  "transfer.done": "Зчитано {count} розмов{count|у|и||и}, уже були: {there}, нечитабельних: {bad}",
   "transfer.bring": "Зчитати",
   "transfer.status.imported": "нова",
   "transfer.status.duplicate": "уже є",

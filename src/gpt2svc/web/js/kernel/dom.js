@@ -18,6 +18,7 @@ const SVG = "http://www.w3.org/2000/svg";
 export function h(tag, props, ...children) {
   const isSvg = tag.startsWith("svg:");
   const element = isSvg ? document.createElementNS(SVG, tag.slice(4)) : document.createElement(tag);
+  if (tag === "button") element.setAttribute("type", "button"); // else it would send the form that it stands in
   for (const [name, value] of Object.entries(props ?? {})) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else if (typeof value === "function" && !(name.startsWith(".") && tag.includes("-"))) effect(() => put(element, name, value()));

@@ -11,6 +11,7 @@ import { Announcer } from "./announcer.js";
 import { Chat } from "./chat.js";
 import { Connection } from "./connection.js";
 import { Conversations } from "./conversations.js";
+import { Inspector } from "./inspector.js";
 import { Notices } from "./notices.js";
 import { Sampling } from "./sampling.js";
 import { View } from "./view.js";
@@ -20,6 +21,7 @@ export class Stores {
   constructor(languages) {
     this.storage = new LocalStorage();
     this.language = new Language(this.storage, languages);
+    this.text = this.language.text.bind(this.language);
     this.view = new View(this.storage);
     this.notices = new Notices();
     this.announcer = new Announcer();
@@ -32,6 +34,7 @@ export class Stores {
     this.repository = new RemoteRepository(http);
     this.sampling = new Sampling(() => this.connection.capabilities());
     this.conversations = new Conversations(this.repository, this.storage);
+    this.inspector = new Inspector(this);
     this.chat = new Chat(this);
     this.#loadWhenItAnswers();
   }

@@ -49,6 +49,7 @@ export class Chat {
   /** @param {string | null} id null begins a new one, which is saved once it is used */
   async open(id) {
     this.#settings.flush();
+    this.app.inspector.close();
     this.#viewer?.leave();
     this.#viewer = null;
     const opened = ++this.#opened;

@@ -37,9 +37,9 @@ export class Outbox {
     return this.#ask("send", "messages", body, parent);
   }
 
-  /** @param {import("../engine/types.js").Message} message a reply @param {"regenerate" | "continue"} kind */
-  again(message, kind) {
-    return this.#ask(kind, `messages/${encodeURIComponent(message.id)}/${kind}`, {}, message.parent_id);
+  /** @param {import("../engine/types.js").Message} message a reply @param {"regenerate" | "continue"} kind @param {object} [body] */
+  again(message, kind, body = {}) {
+    return this.#ask(kind, `messages/${encodeURIComponent(message.id)}/${kind}`, body, message.parent_id);
   }
 
   retry() {
@@ -87,7 +87,7 @@ export class Outbox {
    */
   #ask(kind, path, body, parentId) {
     const settings = this.app.sampling.overrides.peek();
-    body = { ...body, stream: true, ...(Object.keys(settings).length > 0 ? { settings } : {}) };
+    body = { ...(Object.keys(settings).length > 0 ? { settings } : {}), ...body, stream: true };
     return this.#try({ kind, path, body, key: randomId(), parentId });
   }
 
