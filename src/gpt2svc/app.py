@@ -234,6 +234,7 @@ def _worker_pool(settings: Settings, catalogue: ModelCatalogue) -> WorkerPool:
         hub_endpoint=settings.hub_endpoint,
         device=settings.device,
         dtype=settings.dtype,
+        quantize=settings.quantize,
         engine=EngineConfig(max_num_seqs=settings.max_num_seqs, is_speculation_enabled=settings.speculation == "auto"),
         log_level=settings.log_level,
         log_format=settings.log_format,

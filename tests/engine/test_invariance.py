@@ -15,6 +15,7 @@ from gpt2svc.engine.sampling_params import SamplingParams
 from gpt2svc.engine.types import EngineRequest, TokenLogprobs, TokenOutput
 from gpt2svc.models.folder import ModelFolder
 from gpt2svc.models.gpt2 import GPT2
+from tests.fakes.model_kinds import MODEL_KINDS, load_kind
 
 Reply = tuple[tuple[int, ...], tuple[TokenLogprobs, ...]]
 
@@ -72,9 +73,9 @@ def _reply(outputs: list[TokenOutput]) -> Reply:
     )
 
 
-@pytest.fixture(params=[torch.float32, torch.bfloat16], ids=["float32", "bfloat16"], scope="module")
+@pytest.fixture(params=MODEL_KINDS, scope="module")
 def model(request: pytest.FixtureRequest, wide_folder: ModelFolder) -> GPT2:
-    return GPT2.from_folder(wide_folder, torch.device("cpu"), request.param)
+    return load_kind(wide_folder, request.param)
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,7 @@ def chat(
     model: str | None = typer.Option(None, help="starter, a hub name, or a folder.", show_default="starter"),
     device: str | None = typer.Option(None, help="auto, cpu, cuda, cuda:1, mps; not with --url."),
     dtype: str | None = typer.Option(None, help="auto, float32, bfloat16, float16; not with --url."),
+    quantize: str | None = typer.Option(None, help="none, int8 or int4: weights in fewer bits; not with --url."),
     data_dir: Path | None = typer.Option(None, help="Where pulled models are; not with --url."),
     settings: Mapping[str, Any],
 ) -> None:
@@ -38,9 +39,13 @@ def chat(
         from gpt2svc.cli.local_engine import LocalEngine
         from gpt2svc.config import load_settings
 
-        service = load_settings(model=model, device=device, dtype=dtype, data_dir=data_dir)
+        service = load_settings(model=model, device=device, dtype=dtype, quantize=quantize, data_dir=data_dir)
         engine = LocalEngine.load(
-            service.model, models_dir=service.models_dir, device=service.device, dtype=service.dtype
+            service.model,
+            models_dir=service.models_dir,
+            device=service.device,
+            dtype=service.dtype,
+            quantize=service.quantize,
         )
         message(GREETING.format(model=service.model))
         budget = PromptBudget(max_messages=service.prompt_max_messages, max_prompt_tokens=service.prompt_max_tokens)
@@ -51,8 +56,10 @@ def chat(
 
     from gpt2svc.cli.remote_chat import RemoteChat
 
-    if device or dtype or data_dir:
-        raise InvalidInputError("--device, --dtype and --data-dir belong to the service at --url: set them there.")
+    if device or dtype or quantize or data_dir:
+        raise InvalidInputError(
+            "--device, --dtype, --quantize and --data-dir belong to the service at --url: set them there."
+        )
     headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
     try:
         client = httpx.Client(base_url=_base_url(url), headers=headers)

@@ -55,6 +55,7 @@ def evaluate(
     ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
     dtype: Annotated[str | None, typer.Option(help="auto, float32, bfloat16.")] = None,
+    quantize: Annotated[str | None, typer.Option(help="none, int8 or int4: weights in fewer bits.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Where pulled models and earlier evaluations are.")] = None,
 ) -> None:
     """Measure a model on a file: perplexity, bits per byte, word perplexity and next-token accuracy.
@@ -65,7 +66,7 @@ def evaluate(
     from gpt2svc.config import load_settings
     from gpt2svc.evaluation.history import EvaluationHistory
 
-    settings = load_settings(model=model, device=device, dtype=dtype, data_dir=data_dir)
+    settings = load_settings(model=model, device=device, dtype=dtype, quantize=quantize, data_dir=data_dir)
     kept = EvaluationHistory(settings.data_dir)
     if history:
         _print_history(kept, as_json=as_json)
@@ -77,8 +78,10 @@ def evaluate(
     earlier = kept.find(baseline) if baseline is not None else None
     stops = tuple(stop or ())
     if url is not None:
-        if window or stride or device or dtype:
-            raise InvalidInputError("--window, --stride, --device and --dtype belong to the service at --url.")
+        if window or stride or device or dtype or quantize:
+            raise InvalidInputError(
+                "--window, --stride, --device, --dtype and --quantize belong to the service at --url."
+            )
         report = _run_served(url, api_key, model, data, max_new_tokens, stops)
     else:
         report = _run(settings, data, window, stride, max_new_tokens, stops)
@@ -109,6 +112,7 @@ def _run(
     options = EvaluationOptions(
         device=settings.device,
         dtype=settings.dtype,
+        quantize=settings.quantize,
         window=window,
         stride=stride,
         max_new_tokens=max_new_tokens,

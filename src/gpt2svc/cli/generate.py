@@ -35,6 +35,7 @@ def generate(
     model: str | None = typer.Option(None, help="starter, a hub name, or a folder.", show_default="starter"),
     device: str | None = typer.Option(None, help="auto, cpu, cuda, cuda:1, mps."),
     dtype: str | None = typer.Option(None, help="auto, float32, bfloat16, float16."),
+    quantize: str | None = typer.Option(None, help="none, int8 or int4: weights in fewer bits."),
     data_dir: Path | None = typer.Option(None, help="Where pulled models are."),
     settings: Mapping[str, Any],
 ) -> None:
@@ -43,12 +44,13 @@ def generate(
     from gpt2svc.config import load_settings
 
     text = _prompt(prompt)
-    service = load_settings(model=model, device=device, dtype=dtype, data_dir=data_dir)
+    service = load_settings(model=model, device=device, dtype=dtype, quantize=quantize, data_dir=data_dir)
     engine = LocalEngine.load(
         service.model,
         models_dir=service.models_dir,
         device=service.device,
         dtype=service.dtype,
+        quantize=service.quantize,
         max_num_seqs=num_replies,
     )
     sampling = SamplingSettings.from_mapping(settings)
@@ -141,6 +143,7 @@ def _print_whole(
             "model_revision": info.revision,
             "device": info.device,
             "dtype": info.dtype,
+            "quantize": info.quantize,
             "settings": {**sampling.to_mapping(), "seed": replies[0].request.params.seed},
             "prompt_tokens": len(replies[0].request.prompt_token_ids),
             "replies": [

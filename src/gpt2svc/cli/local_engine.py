@@ -16,6 +16,7 @@ from gpt2svc.engine.types import EngineRequest, FinishReason, ModelInfo, NextTok
 from gpt2svc.errors import ContextWindowError, EngineError, InvalidInputError
 from gpt2svc.generation.reply_text import ReplyText, SettledToken
 from gpt2svc.models.catalogue import ModelCatalogue
+from gpt2svc.models.quantization import Quantization
 from gpt2svc.models.tokenizer import Tokenizer
 from gpt2svc.worker.cpu import apply_cpu_options
 from gpt2svc.worker.options import WorkerOptions
@@ -73,6 +74,7 @@ class LocalEngine:
         models_dir: Path,
         device: str,
         dtype: str,
+        quantize: Quantization = "none",
         max_num_seqs: int = 1,
         progress: Callable[[str, float | None], None] | None = None,
     ) -> Self:
@@ -87,7 +89,9 @@ class LocalEngine:
         from gpt2svc.engine.loader import load_engine  # brings torch, which takes its time: last
 
         config = EngineConfig(max_num_seqs=max_num_seqs)
-        core, info = load_engine(folder, device=device, dtype=dtype, config=config, progress=progress)
+        core, info = load_engine(
+            folder, device=device, dtype=dtype, quantize=quantize, config=config, progress=progress
+        )
         return cls(core, info, tokenizer)
 
     @property

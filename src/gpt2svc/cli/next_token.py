@@ -27,15 +27,21 @@ def next_token(
     model: str | None = typer.Option(None, help="starter, a hub name, or a folder.", show_default="starter"),
     device: str | None = typer.Option(None, help="auto, cpu, cuda, cuda:1, mps."),
     dtype: str | None = typer.Option(None, help="auto, float32, bfloat16, float16."),
+    quantize: str | None = typer.Option(None, help="none, int8 or int4: weights in fewer bits."),
     data_dir: Path | None = typer.Option(None, help="Where pulled models are."),
 ) -> None:
     """Show the likeliest next tokens after a text, by the model itself: no sampling setting acts on them."""
     from gpt2svc.cli.local_engine import LocalEngine
     from gpt2svc.config import load_settings
 
-    service = load_settings(model=model, device=device, dtype=dtype, data_dir=data_dir)
+    service = load_settings(model=model, device=device, dtype=dtype, quantize=quantize, data_dir=data_dir)
     engine = LocalEngine.load(
-        service.model, models_dir=service.models_dir, device=service.device, dtype=service.dtype, max_num_seqs=2
+        service.model,
+        models_dir=service.models_dir,
+        device=service.device,
+        dtype=service.dtype,
+        quantize=service.quantize,
+        max_num_seqs=2,
     )
     if prompt is not None:
         _show(distribution(engine, prompt, num_top), as_json=as_json)

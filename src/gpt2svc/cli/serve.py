@@ -31,6 +31,7 @@ def serve(
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the database and downloaded models.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, mps, cuda or cuda:<number>.")] = None,
     dtype: Annotated[str | None, typer.Option(help="auto, float32, bfloat16 or float16.")] = None,
+    quantize: Annotated[str | None, typer.Option(help="none, int8 or int4: weights in fewer bits.")] = None,
     speculation: Annotated[
         str | None, typer.Option(help="auto or off: several tokens a step where a text repeats itself.")
     ] = None,
@@ -57,6 +58,7 @@ def serve(
         data_dir=data_dir,
         device=device,
         dtype=dtype,
+        quantize=quantize,
         speculation=speculation,
         api_key=api_key,
         log_level=log_level,

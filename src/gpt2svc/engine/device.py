@@ -6,6 +6,8 @@ from typing import Final
 import torch
 
 from gpt2svc.errors import ConfigError
+from gpt2svc.models.linear import can_pack
+from gpt2svc.models.quantization import QUANTIZATIONS, Quantization
 
 _DTYPES: Final = ("float32", "bfloat16", "float16")
 
@@ -44,9 +46,16 @@ def resolve_device(name: str) -> torch.device:
     raise ConfigError(f"device must be 'auto', 'cpu', 'cuda', 'cuda:<n>' or 'mps', not {name!r}.", field="device")
 
 
-def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
-    """ "auto" is bfloat16 on CUDA and float32 elsewhere. Raises ConfigError."""
+def resolve_dtype(name: str, device: torch.device, quantize: Quantization = "none") -> torch.dtype:
+    """ "auto" is bfloat16 on CUDA and float32 elsewhere, but for quantised weights bfloat16 where the processor has it.
+
+    Raises ConfigError, also for a `quantize` that there isn't.
+    """
+    if quantize not in QUANTIZATIONS:
+        raise ConfigError(f"quantize must be one of {', '.join(QUANTIZATIONS)}, not {quantize!r}.", field="quantize")
     if name == "auto":
+        if quantize != "none" and device.type == "cpu" and can_pack(device, torch.bfloat16):
+            return torch.bfloat16  # of the attention and its cache: half the memory, and less than the weights lost
         if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
             return torch.bfloat16
         return torch.float32

@@ -8,6 +8,7 @@ from gpt2svc.models.chunk import Chunk
 from gpt2svc.models.folder import ModelFolder
 from gpt2svc.models.gpt2 import GPT2
 from gpt2svc.models.loading import load_model
+from gpt2svc.models.quantization import Quantization, quantized_revision
 from gpt2svc.models.weights import ProgressCallback
 
 
@@ -16,22 +17,23 @@ def load_engine(
     *,
     device: str = "auto",
     dtype: str = "auto",
+    quantize: Quantization = "none",
     config: EngineConfig | None = None,
     progress: ProgressCallback | None = None,
 ) -> tuple[EngineCore, ModelInfo]:
     """Read the weights of `folder` to a device and warm the engine up: what it returns answers at full speed.
 
     `device` is "auto" (CUDA, then MPS, then CPU) or a torch device; `dtype` is "float32", "bfloat16", "float16" or
-    "auto": bfloat16 on CUDA, float32 elsewhere, where it is exact and needs no special processor. `progress` hears
-    of each stage: (text for people, percent or None). Raises ConfigError for a device or dtype that this machine
+    "auto": bfloat16 on CUDA, float32 elsewhere, where it is exact and needs no special processor. `quantize` takes
+    the weights down to 8 or 4 bits. `progress` hears of each stage: (text for people, percent or None). Raises ConfigError for a device or dtype that this machine
     hasn't got, ModelFormatError where the files have changed since `folder` was opened.
     """
     config = config if config is not None else EngineConfig()
     torch_device = resolve_device(device)
-    torch_dtype = resolve_dtype(dtype, torch_device)
+    torch_dtype = resolve_dtype(dtype, torch_device, quantize)
     if torch_device.type == "cpu":
         set_num_threads(config.num_threads)
-    model = load_model(folder, torch_device, torch_dtype, progress)
+    model = load_model(folder, torch_device, torch_dtype, progress, quantize=quantize)
     if progress is not None:
         progress("Warming up", None)
     _warm_up(model)
@@ -39,10 +41,11 @@ def load_engine(
     shape = folder.config
     return core, ModelInfo(
         name=folder.name,
-        revision=folder.revision,
+        revision=quantized_revision(folder.revision, quantize),
         architecture=folder.config.architecture,
         device=str(torch_device),
         dtype=str(torch_dtype).removeprefix("torch."),
+        quantize=quantize,
         num_parameters=folder.num_parameters,
         n_positions=shape.n_positions,
         vocab_size=shape.vocab_size,

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gpt2svc.engine.sampling_params import SamplingParams
+from gpt2svc.models.quantization import Quantization
 
 FinishReason = Literal["stop", "length", "abort", "error"]
 
@@ -141,3 +142,4 @@ class ModelInfo:
     num_slots: int
     eos_token_id: int | None
     memory_bytes: int = 0  # weights and KV cache
+    quantize: Quantization = "none"  # how few bits the weights have; `revision` says it too

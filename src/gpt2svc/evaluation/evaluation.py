@@ -17,6 +17,7 @@ from gpt2svc.evaluation.scorer import Scorer
 from gpt2svc.evaluation.text_measures import compare_texts, likelihood_measures
 from gpt2svc.models.folder import ModelFolder
 from gpt2svc.models.loading import load_model
+from gpt2svc.models.quantization import Quantization, quantized_revision
 
 ProgressCallback = Callable[[str, int, int], None]  # stage, done, in all
 
@@ -33,6 +34,7 @@ class EvaluationOptions:
 
     device: str = "auto"
     dtype: str = "auto"
+    quantize: Quantization = "none"
     window: int | None = None
     stride: int | None = None
     max_new_tokens: int | None = None
@@ -50,10 +52,10 @@ def evaluate(
     if end_token_id is not None and end_token_id >= folder.config.vocab_size:
         end_token_id = None  # a token that the model has no row for
     device = resolve_device(options.device)
-    dtype = resolve_dtype(options.dtype, device)
+    dtype = resolve_dtype(options.dtype, device, options.quantize)
     if device.type == "cpu":
         set_num_threads(None)
-    model = load_model(folder, device, dtype)
+    model = load_model(folder, device, dtype, quantize=options.quantize)
 
     def report_to(stage: str) -> Callable[[int, int], None] | None:
         return None if on_progress is None else lambda done, total: on_progress(stage, done, total)
@@ -69,6 +71,7 @@ def evaluate(
         "scores_end_of_text": end_token_id is not None,
         "device": str(device),
         "dtype": str(dtype).removeprefix("torch."),
+        "quantize": options.quantize,
     }
     num_cut = 0
     compared = examples.completions if max_new_tokens else ()
@@ -89,7 +92,7 @@ def evaluate(
         settings |= {"max_new_tokens": max_new_tokens, "stop": list(options.stop), **details}
     return new_report(
         model=folder.name,
-        model_revision=folder.revision,
+        model_revision=quantized_revision(folder.revision, options.quantize),
         file=examples,
         likelihood=likelihood,
         num_completions=len(compared),

@@ -10,13 +10,16 @@ from torch.nn import functional
 from gpt2svc.models.chunk import Chunk
 from gpt2svc.models.config import GPT2Config
 from gpt2svc.models.decode_attention import DecodeAttention
+from gpt2svc.models.embedding import Embedding
 from gpt2svc.models.folder import ModelFolder
 from gpt2svc.models.head_scorer import HeadScorer
 from gpt2svc.models.kv_store import KeyValueStore
 from gpt2svc.models.layer import Layer, LayerNorm
-from gpt2svc.models.linear import Linear, PackedLinear, new_linear
+from gpt2svc.models.linear import Linear
+from gpt2svc.models.quantization import Quantization
 from gpt2svc.models.row_batch import RowBatch
 from gpt2svc.models.scratch import Scratch
+from gpt2svc.models.weight_format import WeightFormat
 from gpt2svc.models.weights import ProgressCallback, WeightReader
 
 # Narrower models take their attention in float32: at such sizes the kernels for half precision change with the batch.
@@ -34,44 +37,57 @@ class GPT2:
 
     layer_type: type[Layer] = Layer
 
-    def __init__(self, config: GPT2Config, weights: WeightReader, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, config: GPT2Config, weights: WeightReader, weight_format: WeightFormat) -> None:
         self.config = config
         self.n_positions = config.n_positions
         self.vocab_size = config.vocab_size
         self.is_language_model = config.is_language_model
-        self.device = device
-        self.dtype = dtype
+        self.device = weight_format.device
+        self.dtype = weight_format.row_dtype
         upcast = config.reorder_and_upcast_attn or config.n_embd < _MIN_HALF_WIDTH
-        self.attention_dtype = torch.float32 if upcast else dtype
+        self.attention_dtype = torch.float32 if upcast else weight_format.dtype
 
         def read(name: str) -> Tensor:
-            return weights.read(name).to(device=device, dtype=dtype)
+            return weight_format.vector(weights.read(name))
 
-        self._token_embedding = read("wte.weight")
         self._position_embedding = read("wpe.weight")
-        self._layers = [self.layer_type(config, i, weights, device, dtype) for i in range(config.n_layer)]
+        self._layers = [self.layer_type(config, i, weights, weight_format) for i in range(config.n_layer)]
         self._norm = self._final_norm(read)
+        self._token_embedding: Embedding
         self._lm_head: Linear | None = None
-        if config.is_language_model:
-            head = self._token_embedding if config.tie_word_embeddings else read("lm_head.weight")
-            self._lm_head = new_linear(head, None)
+        if config.is_language_model and config.tie_word_embeddings:
+            self._token_embedding, self._lm_head, num_table_bytes = weight_format.tied(weights.read("wte.weight"))
+        else:
+            self._token_embedding = weight_format.embedding(weights.read("wte.weight"))
+            num_table_bytes = self._token_embedding.num_bytes
+            if config.is_language_model:
+                self._lm_head = weight_format.linear(weights.read("lm_head.weight"), None)
+                num_table_bytes += self._lm_head.num_bytes
         self.head = None if config.head is None else HeadScorer(config.head, weights)
-        self._scratch = Scratch(device)
+        self._scratch = Scratch(self.device)
         self._kept: dict[int, DecodeAttention] = {}
-        self.num_bytes = self._token_embedding.nbytes + self._position_embedding.nbytes
+        self.num_bytes = num_table_bytes + self._position_embedding.nbytes
         self.num_bytes += sum(layer.num_bytes for layer in self._layers)
         if self._norm is not None:
             self.num_bytes += self._norm.num_bytes
-        if self._lm_head is not None and (not config.tie_word_embeddings or isinstance(self._lm_head, PackedLinear)):
-            self.num_bytes += self._lm_head.num_bytes
 
     @classmethod
     def from_folder(
-        cls, folder: ModelFolder, device: torch.device, dtype: torch.dtype, progress: ProgressCallback | None = None
+        cls,
+        folder: ModelFolder,
+        device: torch.device,
+        dtype: torch.dtype,
+        progress: ProgressCallback | None = None,
+        *,
+        quantize: Quantization = "none",
     ) -> Self:
-        """Load the weights of `folder`; raises ModelFormatError where its files have changed since it was opened."""
+        """Load the weights of `folder`, in `dtype` or in fewer bits (models/weight_format.py).
+
+        Raises ModelFormatError where its files have changed since it was opened, or hold numbers that can't be
+        quantised.
+        """
         with torch.inference_mode():
-            return cls(folder.config, WeightReader(folder, progress), device, dtype)
+            return cls(folder.config, WeightReader(folder, progress), WeightFormat(device, dtype, quantize))
 
     def new_cache(self, num_slots: int) -> KeyValueStore:
         """An empty KV cache of `num_slots` sequences. Raises ConfigError where the memory isn't there."""
@@ -92,7 +108,7 @@ class GPT2:
         (num_sampled, vocab_size) and (num_pooled, n_embd), both in self.dtype.
         """
         batch = RowBatch(chunks, cache, self._scratch, self.dtype, self._kept)
-        x = functional.embedding(batch.token_ids, self._token_embedding)
+        x = self._token_embedding(batch.token_ids)
         x = x + functional.embedding(batch.positions, self._position_embedding)
         for i, layer in enumerate(self._layers):
             x = layer.forward(i, x, batch)

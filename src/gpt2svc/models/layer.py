@@ -4,8 +4,9 @@ import torch
 from torch import Tensor
 
 from gpt2svc.models.config import GPT2Config
-from gpt2svc.models.linear import Linear, new_linear
+from gpt2svc.models.linear import Linear
 from gpt2svc.models.row_batch import RowBatch
+from gpt2svc.models.weight_format import WeightFormat
 from gpt2svc.models.weights import WeightReader
 
 
@@ -24,15 +25,13 @@ class LayerNorm:
 class Layer:
     """One block: attention and a perceptron, each of which reads its norm and adds to what there was."""
 
-    def __init__(
-        self, config: GPT2Config, index: int, weights: WeightReader, device: torch.device, dtype: torch.dtype
-    ) -> None:
+    def __init__(self, config: GPT2Config, index: int, weights: WeightReader, weight_format: WeightFormat) -> None:
         def read(name: str) -> Tensor:
-            return weights.read(f"h.{index}.{name}").to(device=device, dtype=torch.float32)
+            return weights.read(f"h.{index}.{name}").to(device=weight_format.device, dtype=torch.float32)
 
         def norm(name: str) -> LayerNorm:
-            weight, bias = read(f"{name}.weight").to(dtype), read(f"{name}.bias").to(dtype)
-            return LayerNorm(weight, bias, config.layer_norm_epsilon)
+            weight, bias = read(f"{name}.weight"), read(f"{name}.bias")
+            return LayerNorm(weight_format.vector(weight), weight_format.vector(bias), config.layer_norm_epsilon)
 
         def linear(name: str, *, activation: str | None = None, query_scale: float = 1.0) -> Linear:
             weight = read(f"{name}.weight").t()  # stored (in, out)
@@ -40,11 +39,11 @@ class Layer:
             if query_scale != 1.0:
                 weight[: config.n_embd] *= query_scale
                 bias[: config.n_embd] *= query_scale
-            return new_linear(weight.to(dtype), bias.to(dtype), activation)
+            return weight_format.linear(weight, bias, activation)
 
         self.norm_1 = norm("ln_1")
         # The scores' scale is folded into the weights that make the queries.
-        self.qkv = linear("attn.c_attn", query_scale=_score_scale(config, index))
+        self.qkv = linear("attn.c_attn", query_scale=score_scale(config, index))
         self.attention_out = linear("attn.c_proj")
         self.norm_2 = norm("ln_2")
         self.expand = linear("mlp.c_fc", activation=config.activation_function)
@@ -60,6 +59,6 @@ class Layer:
         return self.contract.added_to(x, self.expand(self.norm_2(x)))
 
 
-def _score_scale(config: GPT2Config, index: int) -> float:
+def score_scale(config: GPT2Config, index: int) -> float:
     scale = config.head_dim**-0.5 if config.scale_attn_weights else 1.0
     return scale / (index + 1) if config.scale_attn_by_inverse_layer_idx else scale

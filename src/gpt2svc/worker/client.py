@@ -13,6 +13,8 @@ from gpt2svc.engine.types import EngineRequest, TokenOutput
 from gpt2svc.errors import InvalidInputError, ModelError, UnavailableError
 from gpt2svc.models.catalogue import ModelCatalogue
 from gpt2svc.models.folder import ModelFolder
+from gpt2svc.models.quantization import quantized_revision
+from gpt2svc.models.task_head import TaskHead
 from gpt2svc.models.tokenizer import Tokenizer
 from gpt2svc.worker.messages import Abort
 from gpt2svc.worker.options import WorkerOptions
@@ -79,7 +81,11 @@ class WorkerClient:
 
     @property
     def revision(self) -> str:
-        return self._known_folder().revision
+        return quantized_revision(self._known_folder().revision, self._options.quantize)
+
+    @property
+    def task_head(self) -> TaskHead | None:
+        return self._known_folder().config.head
 
     async def submit(self, request: EngineRequest) -> AsyncIterator[TokenOutput]:
         if self._is_closed or self.state.status == "failed":

@@ -28,6 +28,7 @@ def load_model(options: WorkerOptions, report: Report) -> "tuple[EngineCore, Mod
         folder,
         device=options.device,
         dtype=options.dtype,
+        quantize=options.quantize,
         config=options.engine,
         progress=lambda stage, percent: report(Loading("loading", stage, percent)),
     )

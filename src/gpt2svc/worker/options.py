@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from gpt2svc.engine.config import EngineConfig
+from gpt2svc.models.quantization import Quantization
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +16,7 @@ class WorkerOptions:
     hub_endpoint: str | None = None
     device: str = "auto"
     dtype: str = "auto"
+    quantize: Quantization = "none"
     engine: EngineConfig = field(default_factory=EngineConfig)
     cpus: tuple[int, ...] = ()  # CPU numbers to stay on; empty: wherever the API process may run
     niceness: int = 0  # 0 to 19: how much the worker yields to other processes
