@@ -110,7 +110,7 @@ async def test_what_a_step_brings_beyond_a_stop_string_is_not_counted(stack: Sta
     results = []
     for tokens_per_step in (1, 3, 50):
         stack.engine.tokens_per_step = tokens_per_step
-        settings = SamplingSettings(max_new_tokens=20, stop=("cd",))
+        settings = SamplingSettings(max_new_tokens=20, stop=("cd",), seed=1)
         completion = await stack.service.begin(CompletionRequest((RawPrompt("ab"),), settings))
         stack.engine.say("abcdefghijk")
         results.append(await collect(completion))

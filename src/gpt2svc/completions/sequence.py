@@ -95,7 +95,6 @@ class SequenceRun:
         end_token: SettledToken | None = None
         for index, token_id in enumerate(output.token_ids):
             self._num_sampled += 1  # what the step brought beyond a stop string is no part of the text
-            self._num_sampled += 1  # what the step brought beyond a stop string is no part of the text
             logprobs = output.logprobs[index] if output.logprobs is not None else None
             self._sum_logprob += logprobs.logprob if logprobs is not None else 0.0
             if token_id in self.plan.request.params.stop_token_ids:
