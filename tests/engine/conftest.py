@@ -42,7 +42,7 @@ def folders(references: list[GPT2LMHeadModel], tmp_path_factory: pytest.TempPath
 @pytest.fixture(scope="session")
 def wide_folder(tmp_path_factory: pytest.TempPathFactory) -> ModelFolder:
     """Wide enough for attention in bfloat16, and a window of several blocks of keys."""
-    model = random_gpt2(4, n_embd=128, n_head=4, n_layer=2, n_positions=600, vocab_size=307)
+    model = random_gpt2(4, n_embd=128, n_head=4, n_layer=2, n_positions=1024, vocab_size=307)
     path: Path = write_checkpoint(tmp_path_factory.mktemp("wide"), model)
     return ModelFolder.open(path)
 

@@ -1,6 +1,13 @@
-"""A request's tokens and log-probabilities, bit for bit, whatever else the engine does meanwhile."""
+"""A request's tokens and log-probabilities, bit for bit, whatever else the engine does meanwhile.
 
-from collections.abc import Callable
+The same few mixes run each time; for a search of new ones:
+
+    INVARIANCE_EXAMPLES=200 python -m pytest tests/engine/test_invariance.py -q -s
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -17,6 +24,8 @@ from gpt2svc.models.folder import ModelFolder
 from gpt2svc.models.gpt2 import GPT2
 from tests.fakes.model_kinds import MODEL_KINDS, load_kind
 
+NUM_EXAMPLES = int(os.environ.get("INVARIANCE_EXAMPLES", "0"))
+
 Reply = tuple[tuple[int, ...], tuple[TokenLogprobs, ...]]
 
 SETTINGS = (
@@ -31,7 +40,7 @@ SETTINGS = (
 
 @dataclass(frozen=True)
 class Plan:
-    """One request of a mix. Prompts with equal `text` share their beginnings."""
+    """One request of a mix. Prompts with equal `text` and `period` share their beginnings."""
 
     text: int
     prompt_length: int
@@ -39,25 +48,27 @@ class Plan:
     settings: int
     arrival: int  # in steps
     abort_after: int | None  # in steps
+    period: int = 1000  # after so many tokens the prompt begins again
 
 
 PLANS = st.builds(
     Plan,
     text=st.integers(0, 3),
-    prompt_length=st.one_of(st.integers(1, 40), st.integers(100, 500)),
-    new_tokens=st.integers(1, 12),
+    prompt_length=st.one_of(st.integers(1, 40), st.integers(1, 900)),
+    new_tokens=st.one_of(st.integers(1, 12), st.integers(1, 60)),
     settings=st.integers(0, len(SETTINGS) - 1),
     arrival=st.integers(0, 25),
     abort_after=st.one_of(st.none(), st.none(), st.none(), st.integers(0, 8)),
+    period=st.sampled_from([1000, 1000, 7, 30]),
 )
 
 
 def _prompt(plan: Plan, vocab_size: int) -> tuple[int, ...]:
     value = plan.text + 1
-    token_ids = []
-    for _ in range(plan.prompt_length):
+    token_ids: list[int] = []
+    for i in range(plan.prompt_length):
         value = (value * 48271) % 2147483647
-        token_ids.append(value % vocab_size)
+        token_ids.append(value % vocab_size if i < plan.period else token_ids[i - plan.period])
     return tuple(token_ids)
 
 
@@ -81,7 +92,12 @@ def model(request: pytest.FixtureRequest, wide_folder: ModelFolder) -> GPT2:
 @pytest.fixture(scope="module")
 def alone(model: GPT2) -> Callable[[Plan], Reply]:
     """The reply to a request that has an engine to itself, its prompt in one piece and no prefix reused."""
-    core = EngineCore(model, EngineConfig(max_num_seqs=1, max_num_batched_tokens=512, is_prefix_reuse_enabled=False))
+    core = EngineCore(
+        model,
+        EngineConfig(
+            max_num_seqs=1, max_num_batched_tokens=1024, is_prefix_reuse_enabled=False, is_speculation_enabled=False
+        ),
+    )
 
     @cache
     def run(plan: Plan) -> Reply:
@@ -94,22 +110,43 @@ def alone(model: GPT2) -> Callable[[Plan], Reply]:
     return lambda plan: run(replace(plan, arrival=0, abort_after=None))
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@pytest.fixture(scope="module")
+def tally(model: GPT2) -> Iterator[Counter[str]]:
+    """What the mixes of a model were made of; shown with `-s`."""
+    counter: Counter[str] = Counter()
+    yield counter
+    print(f"\n{model.dtype}, mixes: {dict(counter)}")
+
+
+@settings(
+    max_examples=NUM_EXAMPLES or 8,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    derandomize=not NUM_EXAMPLES,
+    database=None,
+)
 @given(
-    plans=st.lists(PLANS, min_size=1, max_size=18),
-    max_num_seqs=st.integers(1, 16),
-    max_num_batched_tokens=st.sampled_from([1, 7, 33, 64, 256, 512]),
+    plans=st.lists(PLANS, min_size=1, max_size=40 if NUM_EXAMPLES else 12),
+    max_num_seqs=st.integers(1, 32),
+    max_num_batched_tokens=st.one_of(st.integers(1, 512), st.sampled_from([1, 7, 33, 64, 256, 512])),
+    is_speculation_enabled=st.booleans(),
 )
 def test_any_mix_gives_each_request_the_bits_it_has_alone(
     model: GPT2,
     alone: Callable[[Plan], Reply],
+    tally: Counter[str],
     plans: list[Plan],
     max_num_seqs: int,
     max_num_batched_tokens: int,
+    is_speculation_enabled: bool,
 ) -> None:
     if max_num_batched_tokens < 33:  # a row at a time takes too long for the long prompts
         plans = [replace(plan, prompt_length=min(plan.prompt_length, 40)) for plan in plans]
-    config = EngineConfig(max_num_seqs=max_num_seqs, max_num_batched_tokens=max_num_batched_tokens)
+    config = EngineConfig(
+        max_num_seqs=max_num_seqs,
+        max_num_batched_tokens=max_num_batched_tokens,
+        is_speculation_enabled=is_speculation_enabled,
+    )
     core = EngineCore(model, config)
     outputs: dict[str, list[TokenOutput]] = {str(i): [] for i in range(len(plans))}
     step = 0
@@ -126,10 +163,17 @@ def test_any_mix_gives_each_request_the_bits_it_has_alone(
     for i, plan in enumerate(plans):
         token_ids, logprobs = _reply(outputs[str(i)])
         expected_ids, expected_logprobs = alone(plan)
-        if outputs[str(i)][-1].finish_reason == "abort":
+        is_aborted = outputs[str(i)][-1].finish_reason == "abort"
+        if is_aborted:
             expected_ids, expected_logprobs = expected_ids[: len(token_ids)], expected_logprobs[: len(token_ids)]
         assert token_ids == expected_ids
         assert logprobs == expected_logprobs
+        tally["requests"] += 1
+        tally["aborted"] += is_aborted
+        tally["with a reused prefix"] += any(output.num_cached_tokens for output in outputs[str(i)])
+        tally["tokens"] += len(token_ids)
+        tally["tokens from drafts"] += sum(max(0, len(output.token_ids) - 1) for output in outputs[str(i)])
+    tally["mixes"] += 1
     assert core.stats.num_free_slots == core.stats.num_slots
 
 
