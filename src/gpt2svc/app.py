@@ -32,6 +32,7 @@ from gpt2svc.api.routes import (
     messages,
     openai_chat,
     openai_completions,
+    openai_embeddings,
     openai_models,
     openai_responses,
     pages,
@@ -49,6 +50,7 @@ from gpt2svc.chat.scoring import ScoringService
 from gpt2svc.chat.transfer.export import ConversationExport
 from gpt2svc.chat.transfer.importer import ConversationImport
 from gpt2svc.chat.turns import TurnService
+from gpt2svc.completions.embeddings import EmbeddingService
 from gpt2svc.completions.service import CompletionService
 from gpt2svc.config import Settings
 from gpt2svc.engine.config import EngineConfig
@@ -83,6 +85,7 @@ _RESOURCES = (
     openai_chat,
     openai_completions,
     openai_responses,
+    openai_embeddings,
     tokenizer,
 )
 
@@ -222,6 +225,7 @@ def _services(settings: Settings, catalogue: ModelCatalogue, engines: EnginePool
         scoring=ScoringService(database, engines, admission, generations, budget),
         completions=completions,
         responses=ResponseService(database, completions, generations, budget),
+        embeddings=EmbeddingService(engines, admission, generations),
         versions=versions,
         metrics=metrics,
     )

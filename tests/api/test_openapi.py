@@ -36,6 +36,7 @@ PATHS = {
     "/v1/chat/completions": {"post"},
     "/v1/chat/completions/render": {"post"},
     "/v1/completions": {"post"},
+    "/v1/embeddings": {"post"},
     "/v1/responses": {"post"},
     "/v1/responses/{response_id}": {"get", "delete"},
     "/v1/responses/{response_id}/cancel": {"post"},

@@ -3,7 +3,7 @@
 import openai
 import pytest
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModel, AutoModelForCausalLM
 
 from tests.e2e.service import Service, wait_until
 from tests.e2e.starter import STARTER, endless, starter_tokenizer
@@ -39,6 +39,18 @@ def test_scores_of_a_prompt_are_those_of_transformers(sdk: openai.OpenAI) -> Non
         assert scores == pytest.approx(expected.gather(1, targets.unsqueeze(1)).squeeze(1).tolist(), abs=1e-4)
         greedy = [score == max(top.values()) for score, top in zip(scores, logprobs.top_logprobs[1:], strict=True)]
         assert greedy == (expected.argmax(-1) == targets).tolist()
+
+
+def test_embeddings_are_the_mean_of_transformers_hidden_states(sdk: openai.OpenAI) -> None:
+    tokenizer = starter_tokenizer()
+    model = AutoModel.from_pretrained(STARTER, dtype=torch.float32).eval()
+    answer = sdk.embeddings.create(model="starter", input=list(TEXTS))
+    cut = sdk.embeddings.create(model="starter", input=[tokenizer.encode(text) for text in TEXTS], dimensions=16)
+    for text, entry, short in zip(TEXTS, answer.data, cut.data, strict=True):
+        with torch.no_grad():
+            hidden = model(torch.tensor([tokenizer.encode(text)])).last_hidden_state[0].mean(0)
+        assert entry.embedding == pytest.approx((hidden / hidden.norm()).tolist(), abs=1e-5)
+        assert short.embedding == pytest.approx((hidden[:16] / hidden[:16].norm()).tolist(), abs=1e-5)
 
 
 def test_a_reported_seed_brings_the_same_text_again_alone_or_in_a_batch(sdk: openai.OpenAI) -> None:

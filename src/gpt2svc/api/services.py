@@ -14,6 +14,7 @@ from gpt2svc.chat.scoring import ScoringService
 from gpt2svc.chat.transfer.export import ConversationExport
 from gpt2svc.chat.transfer.importer import ConversationImport
 from gpt2svc.chat.turns import TurnService
+from gpt2svc.completions.embeddings import EmbeddingService
 from gpt2svc.completions.service import CompletionService
 from gpt2svc.config import Settings
 from gpt2svc.generation.admission import Admission
@@ -41,6 +42,7 @@ class Services:
     scoring: ScoringService
     completions: CompletionService
     responses: ResponseService
+    embeddings: EmbeddingService
     versions: Mapping[str, str | None]
     metrics: Metrics
     started_at: float = field(default_factory=time.monotonic)

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 # Fields that take several kinds of value: pydantic's findings for each kind together tell a client little.
 _UNIONS: Mapping[str, str] = {
     "prompt": f"text, a list of token ids, or a list of at most {MAX_PROMPTS} of either",
-    "input": f"text, or a list of at most {MAX_INPUT_ITEMS} messages",
+    "input": f"text, or a list of at most {MAX_INPUT_ITEMS} messages (embeddings: texts, token ids or lists of those)",
     "content": f"text of at most {MAX_CONTENT_LENGTH} characters without NUL, or a list of parts of text",
 }
 

@@ -10,11 +10,11 @@ from gpt2svc.api.schemas.openai_parameters import PASSING, UNSUPPORTED
 from gpt2svc.generation.settings import SamplingSettings
 
 
-def truth_table(schema: type[BaseModel], settings: SamplingSettings, **defaults: Any) -> dict[str, ParameterOut]:
+def truth_table(schema: type[BaseModel], settings: SamplingSettings | None, **defaults: Any) -> dict[str, ParameterOut]:
     """By parameter; `defaults` are those that are no settings."""
     table: dict[str, ParameterOut] = {}
     passing = PASSING - getattr(schema, "HONOURED", frozenset())
-    known = {**settings.to_mapping(), **defaults}
+    known = {**(settings.to_mapping() if settings is not None else {}), **defaults}
     for name, field in schema.model_json_schema()["properties"].items():
         limits = _limits(field)
         table[name] = ParameterOut(
@@ -24,6 +24,8 @@ def truth_table(schema: type[BaseModel], settings: SamplingSettings, **defaults:
             default=known.get(name),
             note=field.get("description", ""),
         )
+    if settings is None:
+        return table  # no request for text: other names are simply unknown
     for name in sorted((UNSUPPORTED | PASSING) - table.keys()):
         table[name] = ParameterOut(
             support="unsupported", minimum=None, maximum=None, default=None, note="Refused with 400 unless null."

@@ -10,6 +10,7 @@ from gpt2svc.api.openai.errors import OpenAiRoute
 from gpt2svc.api.openai.truth_table import truth_table
 from gpt2svc.api.schemas.openai_chat import ChatCompletionCreate
 from gpt2svc.api.schemas.openai_completions import DEFAULT_MAX_TOKENS, NEUTRAL_SETTINGS, CompletionCreate
+from gpt2svc.api.schemas.openai_embeddings import EmbeddingCreate
 from gpt2svc.api.schemas.openai_models import OpenAiModel, OpenAiModelDetails, OpenAiModelList
 from gpt2svc.api.schemas.openai_responses import ResponseCreate
 from gpt2svc.api.services import Services, ServicesDep
@@ -43,7 +44,8 @@ async def read_openai_model(services: ServicesDep, model_id: str) -> OpenAiModel
     responses = truth_table(
         ResponseCreate, SamplingSettings(), truncation="disabled", stream=False, store=True, background=False
     )
-    parameters = {"chat.completions": chat, "completions": text, "responses": responses}
+    vectors = truth_table(EmbeddingCreate, None, encoding_format="float")
+    parameters = {"chat.completions": chat, "completions": text, "responses": responses, "embeddings": vectors}
     return OpenAiModelDetails(**model.model_dump(), parameters=parameters)
 
 

@@ -27,7 +27,7 @@ class ParameterOut(BaseModel):
 
 class OpenAiModelDetails(OpenAiModel):
     parameters: dict[str, dict[str, ParameterOut]] = Field(
-        description="By endpoint (`chat.completions`, `completions`, `responses`) and name: the truth about each."
+        description="By endpoint (`chat.completions`, `responses`, …) and name: the truth about each."
     )
 
 
