@@ -5,7 +5,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from gpt2svc.generation.settings import MAX_LOGIT_BIAS
+from gpt2svc.generation.setting_values import MAX_LOGIT_BIAS
 from gpt2svc.models.tokenizer import Tokenizer
 
 STARTER = Path(str(files("gpt2svc"))) / "starter"

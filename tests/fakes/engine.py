@@ -5,11 +5,13 @@ import struct
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from itertools import takewhile
+from typing import Literal
 
 from gpt2svc.engine.types import (
     EngineRequest,
     EngineStats,
     FinishReason,
+    Hypothesis,
     ModelInfo,
     NextToken,
     TokenLogprobs,
@@ -208,6 +210,7 @@ class ScriptedEngine:
                 finish_reason=finish_reason if is_last else None,
                 prompt_logprobs=_prompt_logprobs(request) if num_sent == len(step) else None,
                 next_token=_next_token(request) if num_sent == len(step) else None,
+                hypotheses=_hypotheses(request, token_ids, finish_reason) if is_last else None,
             )
             if is_last:
                 return
@@ -279,6 +282,19 @@ def _logprobs(token_ids: tuple[int, ...], num_top: int | None) -> tuple[TokenLog
         return None
     tops = (tuple(((token_id + i) % TINY_VOCAB_SIZE, -0.5 - i) for i in range(num_top)) for token_id in token_ids)
     return tuple(TokenLogprobs(logprob=-0.5, top=top) for top in tops)
+
+
+def _hypotheses(
+    request: EngineRequest, token_ids: tuple[int, ...], finish_reason: FinishReason
+) -> tuple[Hypothesis, ...] | None:
+    """Each one token shorter, at its beginning, than the one before it, and worse by 1."""
+    if not request.params.is_beam_search:
+        return None
+    reason: Literal["stop", "length"] = "stop" if finish_reason == "stop" else "length"
+    return tuple(
+        Hypothesis(token_ids[rank:], -1.5 - rank, reason, _logprobs(token_ids[rank:], request.params.logprobs))
+        for rank in range(request.params.num_return_sequences)
+    )
 
 
 def _prompt_logprobs(request: EngineRequest) -> tuple[TokenLogprobs, ...] | None:

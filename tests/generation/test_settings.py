@@ -39,6 +39,8 @@ def test_limits_are_allowed_and_the_next_value_beyond_is_not(name: str) -> None:
     spec = SETTING_SPECS[name]
     step = 1 if spec.type is int else 1e-6
     base = SamplingSettings(max_new_tokens=1023)
+    if name in ("num_beam_groups", "diversity_penalty"):
+        base = SamplingSettings(num_beams=32, num_beam_groups=2)
     for value in (spec.minimum, spec.maximum):
         assert getattr(SamplingSettings.from_mapping({name: spec.type(value)}, base), name) == value
     for value in (spec.minimum - step, spec.maximum + step):
@@ -81,9 +83,48 @@ def test_a_minimum_over_the_maximum_says_both() -> None:
         ("seed", 1.5),
         ("logprobs", 21),
         ("temprature", 1),
+        ("early_stopping", "soon"),
+        ("early_stopping", 1),
+        ("num_beam_groups", 2),
+        ("diversity_penalty", 0.5),
     ],
 )
 def test_each_other_bad_value_is_refused_by_name(name: str, value: Any) -> None:
     with pytest.raises(InvalidInputError) as caught:
         SamplingSettings.from_mapping({name: value})
     assert caught.value.field == f"settings.{name}"
+
+
+def test_groups_that_do_not_divide_the_beams_say_both() -> None:
+    with pytest.raises(InvalidInputError, match=r"\(3\) must be a divisor of num_beams \(4\)"):
+        SamplingSettings.from_mapping({"num_beams": 4, "num_beam_groups": 3})
+
+
+@pytest.mark.parametrize(
+    ("asked", "field"),
+    [
+        ({"num_beams": 4, "temperature": 0.9}, "temperature"),
+        ({"num_beams": 4, "top_k": 5}, "top_k"),
+        ({"num_beams": 4, "top_p": 0.5}, "top_p"),
+        ({"num_beams": 4, "min_p": 0.1}, "min_p"),
+        ({"num_beams": 4, "typical_p": 0.5}, "typical_p"),
+        ({"length_penalty": 2.0}, "length_penalty"),
+        ({"early_stopping": "never"}, "early_stopping"),
+    ],
+)
+def test_a_request_that_asks_for_what_can_not_be_heeded_is_refused_by_name(asked: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        SamplingSettings.from_mapping(asked).require_asked(asked)
+    assert caught.value.field == f"settings.{field}"
+
+
+def test_beams_switch_drawing_off_where_it_was_only_a_default() -> None:
+    asked = {"num_beams": 4, "early_stopping": True, "repetition_penalty": 1.3, "temperature": None, "top_p": 1.0}
+    settings = SamplingSettings.from_mapping(asked, SamplingSettings(temperature=0.9, top_k=7))
+    settings.require_asked(asked)
+    applied = settings.as_applied()
+    assert (applied.temperature, applied.top_k, applied.top_p, applied.typical_p) == (0.0, 0, 1.0, 1.0)
+    assert (applied.num_beams, applied.early_stopping, applied.repetition_penalty) == (4, True, 1.3)
+    again = applied.to_mapping()
+    SamplingSettings.from_mapping(again).require_asked(again)  # what a reply was made with may be sent again
+    assert SamplingSettings().as_applied() == SamplingSettings()

@@ -9,6 +9,7 @@ from gpt2svc.engine.sampling_params import SamplingParams
 from gpt2svc.engine.types import (
     EngineRequest,
     EngineStats,
+    Hypothesis,
     ModelInfo,
     NextToken,
     Pooling,
@@ -34,6 +35,9 @@ params = st.builds(
     logit_bias=pairs,
     stop_token_ids=token_ids,
     logprobs=st.none() | st.integers(0, 20),
+    num_beams=st.integers(1, 32),
+    early_stopping=st.sampled_from([True, False, "never"]),
+    num_return_sequences=st.integers(1, 32),
 )
 scorings = st.builds(Scoring, counts, counts, st.none() | counts, st.booleans())
 poolings = st.builds(Pooling, st.sampled_from(["mean", "last"]), st.booleans())
@@ -49,7 +53,9 @@ scored_outputs = st.builds(
     next_token=st.none() | next_tokens,
 )
 pooled_outputs = st.builds(replace, token_outputs, pooled=st.binary(max_size=20))
-outputs = token_outputs | scored_outputs | pooled_outputs
+hypotheses = st.builds(Hypothesis, token_ids, floats, st.sampled_from(["stop", "length"]), logprobs)
+beam_outputs = st.builds(replace, token_outputs, hypotheses=st.lists(hypotheses, max_size=3).map(tuple))
+outputs = token_outputs | scored_outputs | pooled_outputs | beam_outputs
 stats = st.builds(EngineStats, counts, counts, counts, counts, counts, counts)
 infos = st.builds(
     ModelInfo,

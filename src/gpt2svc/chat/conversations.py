@@ -115,12 +115,13 @@ def _merged(before: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, An
     """What was set before with `given` over it; a given None unsets. Raises InvalidInputError as settings.py does."""
     given = {("max_new_tokens" if name == "max_length" else name): value for name, value in _checked(given).items()}
     merged = {name: value for name, value in {**before, **given}.items() if value is not None}
-    complete = SamplingSettings.from_mapping(merged).to_mapping()
+    settings = SamplingSettings.from_mapping(merged)
+    settings.require_asked(given)
+    complete = settings.to_mapping()
     return {name: complete[name] for name in merged}
 
 
 def _checked(given: Mapping[str, Any]) -> Mapping[str, Any]:
     # NOTE: on its own first, while an alias and its name can still be told apart.
-    # min_new_tokens is left to the merged whole: alone it would be compared with the default length.
-    SamplingSettings.from_mapping({name: value for name, value in given.items() if name != "min_new_tokens"})
+    SamplingSettings.from_mapping(given, is_whole=False)
     return given

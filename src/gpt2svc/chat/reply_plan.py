@@ -67,7 +67,9 @@ class ReplyPlanner:
                 length=length,
             )
             settings, prefix, prompt = continuation.settings, continuation.prefix, continuation.prompt
-        _check_logit_bias(settings, engine.state.info)
+        settings.require_asked(asked)
+        settings = settings.as_applied()
+        _check_model(settings, engine.state.info)
         seed = settings.seed if settings.seed is not None else secrets.randbelow(MAX_DRAWN_SEED + 1)
         return ReplyPlan(
             model=model,
@@ -104,10 +106,11 @@ def _is_model_of(history: History, model: str, engine: EngineClient) -> bool:
     return message is not None and (message.model, message.model_revision) == (model, engine.revision)
 
 
-def _check_logit_bias(settings: SamplingSettings, info: ModelInfo | None) -> None:
-    if info is None or not settings.logit_bias:
+def _check_model(settings: SamplingSettings, info: ModelInfo | None) -> None:
+    if info is None:
         return
-    largest = settings.logit_bias[-1][0]
+    settings.require_beams(info.num_slots)
+    largest = settings.logit_bias[-1][0] if settings.logit_bias else 0
     if largest >= info.vocab_size:
         raise InvalidInputError(
             f"settings.logit_bias names token {largest}; {info.name} has tokens 0 to {info.vocab_size - 1}.",

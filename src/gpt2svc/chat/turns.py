@@ -115,9 +115,7 @@ class TurnService:
         self._supervisor.require_accepting()
         try:
             # NOTE: before the first await, for the most that it can need; made smaller once the prompt is known.
-            permit = self._admission.reserve(
-                self._budget.max_prompt_tokens + _num_new_tokens_asked(request.settings), owner
-            )
+            permit = self._admission.reserve(self._budget.max_prompt_tokens + _num_new_tokens(request.settings), owner)
         except OverloadedError:
             async with self._database.read() as uow:
                 known = await _find_replay(uow, request)
@@ -160,7 +158,7 @@ class TurnService:
     async def _prepare(self, request: TurnRequest, history: History, permit: Permit) -> GenerationJob:
         """Everything that can be refused, and the prompt, before the transaction."""
         plan = await self._planner.plan(history, request.settings)
-        permit.resize(len(plan.prompt_token_ids) + plan.settings.max_new_tokens)
+        permit.resize(len(plan.prompt_token_ids) + plan.settings.num_computed_tokens)
         ids = self._database.ids
         return GenerationJob(
             generation_id=ids.new_generation_id(),
@@ -241,11 +239,9 @@ class TurnService:
         return AcceptedTurn(job.generation_id, job.message_id, job.user_message_id, replayed=False)
 
 
-def _num_new_tokens_asked(settings: Mapping[str, Any]) -> int:
-    """The reply's length as the request has it; the conversation's is not known yet."""
-    # NOTE: min_new_tokens is compared with the length that holds in the end.
-    given = {name: value for name, value in settings.items() if name != "min_new_tokens"}
-    return SamplingSettings.from_mapping(given).max_new_tokens
+def _num_new_tokens(asked: Mapping[str, Any]) -> int:
+    """At most, as the request has it; what the conversation sets is not known yet."""
+    return SamplingSettings.from_mapping(asked, is_whole=False).num_computed_tokens
 
 
 async def _find_replay(uow: UnitOfWork, request: TurnRequest) -> AcceptedTurn | None:

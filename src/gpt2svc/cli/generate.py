@@ -25,7 +25,12 @@ def generate(
     prompt: str | None = typer.Argument(None, help="The text to continue; without it, standard input is read."),
     *,
     num_replies: int = typer.Option(
-        1, "-n", min=1, max=MAX_REPLIES, help="So many continuations, with the seeds SEED, SEED + 1, …"
+        1,
+        "-n",
+        "--num-return-sequences",
+        min=1,
+        max=MAX_REPLIES,
+        help="So many continuations, with the seeds SEED, SEED + 1, …; with --num-beams the best ones.",
     ),
     is_chat: bool = typer.Option(False, "--chat", help="The prompt is a message in a chat, and the reply an answer."),
     is_streamed: bool = typer.Option(False, "--stream", help="Print the text as it is written."),
@@ -45,15 +50,17 @@ def generate(
 
     text = _prompt(prompt)
     service = load_settings(model=model, device=device, dtype=dtype, quantize=quantize, data_dir=data_dir)
+    sampling = SamplingSettings.from_mapping(settings).as_applied()
+    if sampling.num_beams > 1 and num_replies > sampling.num_beams:
+        raise InvalidInputError(f"-n ({num_replies}) must be at most --num-beams ({sampling.num_beams}).", field="n")
     engine = LocalEngine.load(
         service.model,
         models_dir=service.models_dir,
         device=service.device,
         dtype=service.dtype,
         quantize=service.quantize,
-        max_num_seqs=num_replies,
+        max_num_seqs=max(num_replies, sampling.num_beams),
     )
-    sampling = SamplingSettings.from_mapping(settings)
     seed = drawn_seed() if sampling.seed is None else sampling.seed
     seeds = [(seed + index) % (MAX_SEED + 1) for index in range(num_replies)]
     replies = _replies(engine, text, sampling, seeds, is_chat=is_chat)
@@ -95,47 +102,64 @@ def _replies(
     token_ids = tuple(engine.tokenizer.encode(render_message(text) if is_chat else text))
     engine.check_window(len(token_ids), sampling.max_new_tokens)
     stop_strings = StopStrings(sampling.stop, TURN_LABELS if is_chat else ())
-    return [
+    num_results = len(seeds) if sampling.num_beams > 1 else 1
+    replies = [
         LocalReply(
-            EngineRequest(str(index), token_ids, sampling.to_params(seed=seed, stop_token_ids=engine.stop_token_ids)),
+            EngineRequest(
+                str(index),
+                token_ids,
+                sampling.to_params(seed=seed, stop_token_ids=engine.stop_token_ids, num_return_sequences=num_results),
+            ),
             (ReplyText if is_chat else CompletionText)(engine.tokenizer, stop_strings),
         )
         for index, seed in enumerate(seeds)
     ]
+    if num_results == 1:
+        return replies
+    replies[0].others = replies[1:]
+    return replies[:1]
 
 
 def _stream(engine: "LocalEngine", replies: Sequence["LocalReply"], *, as_json: bool) -> None:
-    for index, reply in enumerate(replies):  # one after the other: side by side nobody could read them
-        if len(replies) > 1 and not as_json:
-            message(_heading(index, reply))
-        for _, settled in engine.write([reply]):
+    results = _with_others(replies)
+    ended: set[int] = set()
+    begun: set[int] = set()
+    for reply in replies:  # one after the other: side by side nobody could read them
+        for written, settled in engine.write([reply]):
+            index = results.index(written)
+            if index not in begun and len(results) > 1 and not as_json:
+                message(_heading(index, written))
+            begun.add(index)
             for token in settled:
                 if as_json:
                     write_json({"index": index, **_token(engine, token)}, indent=None)
                 else:
                     write(token.text, end="")
-        if as_json:
-            write_json({"index": index, **_ending(reply)}, indent=None)
-        else:
-            write("")
+            if written.finish_reason is not None and index not in ended:
+                ended.add(index)
+                if as_json:
+                    write_json({"index": index, **_ending(written)}, indent=None)
+                else:
+                    write("")
 
 
 def _print_whole(
     engine: "LocalEngine", replies: Sequence["LocalReply"], sampling: SamplingSettings, *, as_json: bool
 ) -> None:
-    tokens: dict[str, list[SettledToken]] = {reply.request.request_id: [] for reply in replies}
+    results = _with_others(replies)
+    tokens: dict[str, list[SettledToken]] = {reply.request.request_id: [] for reply in results}
     started = time.monotonic()
     for reply, settled in engine.write(replies):
         tokens[reply.request.request_id] += settled
     seconds = time.monotonic() - started
-    texts = ["".join(token.text for token in tokens[reply.request.request_id]) for reply in replies]
+    texts = ["".join(token.text for token in tokens[reply.request.request_id]) for reply in results]
     if not as_json:
-        for index, (reply, text) in enumerate(zip(replies, texts, strict=True)):
-            if len(replies) > 1:
+        for index, (reply, text) in enumerate(zip(results, texts, strict=True)):
+            if len(results) > 1:
                 message(_heading(index, reply))
             write(text)
         return
-    num_tokens = sum(reply.num_tokens for reply in replies)
+    num_tokens = sum(reply.num_tokens for reply in results)
     info = engine.info
     write_json(
         {
@@ -152,14 +176,20 @@ def _print_whole(
                     **_ending(reply),
                     "tokens": [_token(engine, token) for token in tokens[reply.request.request_id]],
                 }
-                for reply, text in zip(replies, texts, strict=True)
+                for reply, text in zip(results, texts, strict=True)
             ],
             "tokens_per_second": round(num_tokens / seconds, 1) if seconds > 0 else None,
         }
     )
 
 
+def _with_others(replies: Sequence["LocalReply"]) -> list["LocalReply"]:
+    return [each for reply in replies for each in (reply, *reply.others)]
+
+
 def _heading(index: int, reply: "LocalReply") -> str:
+    if reply.request.params.is_beam_search:
+        return f"--- {index + 1}"
     return f"--- {index + 1}, seed {reply.request.params.seed}"
 
 
@@ -179,4 +209,5 @@ def _ending(reply: "LocalReply") -> dict[str, Any]:
         "finish_reason": reply.finish_reason,
         "seed": reply.request.params.seed,
         "completion_tokens": reply.num_tokens,
+        **({"score": reply.score} if reply.score is not None else {}),
     }

@@ -51,6 +51,8 @@ class LocalChat:
         if "\x00" in content:
             raise InvalidInputError("The message holds a NUL character.", field="content")
         sampling = SamplingSettings.from_mapping(settings)
+        sampling.require_asked(settings)
+        sampling = sampling.as_applied()
         max_tokens = self._budget.num_prompt_tokens(self._engine.info.n_positions, sampling.max_new_tokens)
         message = _message(f"message_{self._num_replies}", "user", content)
         prompt = build_prompt(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self
 from gpt2svc.cli.completion_text import CompletionText
 from gpt2svc.engine.config import EngineConfig
 from gpt2svc.engine.sampling_params import SamplingParams
-from gpt2svc.engine.types import EngineRequest, FinishReason, ModelInfo, NextToken, Scoring, TokenOutput
+from gpt2svc.engine.types import EngineRequest, FinishReason, Hypothesis, ModelInfo, NextToken, Scoring, TokenOutput
 from gpt2svc.errors import ContextWindowError, EngineError, InvalidInputError
 from gpt2svc.generation.reply_text import ReplyText, SettledToken
 from gpt2svc.models.catalogue import ModelCatalogue
@@ -35,12 +35,26 @@ class LocalReply:
         self.num_tokens = 0  # that the engine has made, an end-of-text token included
         self.num_cached_tokens = 0
         self.finish_reason: FinishReason | None = None
+        self.others: Sequence[LocalReply] = ()  # for the further results of its beam search, which come at the end
+        self.score: float | None = None  # of a beam search's result
+        self._is_searched = False
         self._text = text
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is wanted of the engine; a stop string can end a text before a search knows the rest."""
+        if self.finish_reason is None:
+            return False
+        return self._is_searched or not self.others
 
     def take(self, output: TokenOutput) -> list[SettledToken]:
         """Raises EngineError when the engine gave up."""
         if output.finish_reason == "error":
             raise EngineError(output.error or "The engine could not go on.")
+        if output.hypotheses:
+            self.score, self._is_searched = output.hypotheses[0].score, True
+        if self.finish_reason is not None:
+            return []
         self.num_tokens += len(output.token_ids)
         self.num_cached_tokens = max(self.num_cached_tokens, output.num_cached_tokens)
         token_ids = output.token_ids
@@ -56,6 +70,13 @@ class LocalReply:
         if self.finish_reason is not None:
             settled += self._text.finish(has_end_token=output.finish_reason == "stop")
         return settled
+
+    def take_whole(self, hypothesis: Hypothesis) -> list[SettledToken]:
+        """All of it at once."""
+        self.score = hypothesis.score
+        return self.take(
+            TokenOutput(self.request.request_id, hypothesis.token_ids, hypothesis.logprobs, hypothesis.finish_reason)
+        )
 
 
 class LocalEngine:
@@ -141,10 +162,12 @@ class LocalEngine:
                         if open_reply is None:
                             continue
                         settled = open_reply.take(output)
-                        if open_reply.finish_reason is not None:
+                        if open_reply.is_over:
                             del open_replies[output.request_id]
                             self._core.abort(output.request_id)  # known no more where the engine itself ended it
                         yield open_reply, settled
+                        for other, hypothesis in zip(open_reply.others, (output.hypotheses or ())[1:], strict=False):
+                            yield other, other.take_whole(hypothesis)
         finally:
             for request_id in open_replies:
                 self._core.abort(request_id)

@@ -104,7 +104,8 @@ class Repl:
     def _set(self, name: str, text: str) -> None:
         value: Any = _value(name, text) if text else None
         settings = {**self._settings, name: value}
-        SamplingSettings.from_mapping(settings)
+        # NOTE: alone a setting of beams may not make sense yet: the reply tells.
+        SamplingSettings.from_mapping(settings, is_whole=name not in ("num_beam_groups", "diversity_penalty"))
         self._settings = {key: value for key, value in settings.items() if value is not None}
         message(f"{name} = {'default' if value is None else value}")
 
@@ -118,6 +119,8 @@ def _value(name: str, text: str) -> Any:
     """`text` as the type that the setting has. Raises InvalidInputError."""
     if name == "stop":
         return [text]
+    if name == "early_stopping":
+        return {"true": True, "false": False}.get(text, text)
     try:
         if name in ("seed", "logprobs") or (name in SETTING_SPECS and SETTING_SPECS[name].type is int):
             return int(text)

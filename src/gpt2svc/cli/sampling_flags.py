@@ -4,6 +4,7 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Mapping
+from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +14,15 @@ from gpt2svc.generation.settings import MAX_LOGPROBS, SETTING_SPECS, SamplingSet
 
 PANEL = "Sampling"
 ALIASES = {"max_new_tokens": ("--max-length",)}
+
+
+class EarlyStop(StrEnum):
+    TRUE = "true"
+    FALSE = "false"
+    NEVER = "never"
+
+
+_EARLY_STOPPING = {EarlyStop.TRUE: True, EarlyStop.FALSE: False, EarlyStop.NEVER: "never"}
 
 
 def with_sampling_flags(command: Callable[..., None]) -> Callable[..., None]:
@@ -45,7 +55,9 @@ def checked_settings(given: Mapping[str, Any]) -> dict[str, Any]:
     try:
         if "logit_bias" in settings:
             settings["logit_bias"] = dict(_bias(entry) for entry in settings["logit_bias"])
-        SamplingSettings.from_mapping(settings)
+        if "early_stopping" in settings:
+            settings["early_stopping"] = _EARLY_STOPPING[settings["early_stopping"]]
+        SamplingSettings.from_mapping(settings).require_asked(settings)
     except InvalidInputError as error:
         raise InvalidInputError(in_flag_words(error.message), field=error.field) from error
     return settings
@@ -85,6 +97,10 @@ def _flags() -> list[inspect.Parameter]:
         _flag("logprobs", int | None, typer.Option(
             "--logprobs", min=0, max=MAX_LOGPROBS, rich_help_panel=PANEL,
             help="Log-probabilities of each token and of so many likeliest ones (with --json).",
+        )),
+        _flag("early_stopping", EarlyStop | None, typer.Option(
+            "--early-stopping", rich_help_panel=PANEL, case_sensitive=False,
+            help="When a beam search is over: true, false (it is not likely to get better) or never (before it can't).",
         )),
     ]  # fmt: skip
 

@@ -64,7 +64,7 @@ class Completion:
         )
         task = asyncio.create_task(self._read(run, meter))
         self._tasks.add(task)
-        self._num_open += 1
+        self._num_open += run.plan.request.params.num_return_sequences
 
         # NOTE: not in a `finally` of the task, which a task that is cancelled before its first step never enters.
         def on_done(done: asyncio.Task[None]) -> None:
@@ -83,8 +83,9 @@ class Completion:
         num_sampled = 0
         try:
             async for piece in run.pieces():
-                meter.add_tokens(piece.num_sampled - num_sampled, piece.num_cached)
-                num_sampled = piece.num_sampled
+                is_other = piece.index != run.plan.index  # result of its beam search
+                meter.add_tokens(piece.num_sampled - (0 if is_other else num_sampled), piece.num_cached)
+                num_sampled = num_sampled if is_other else piece.num_sampled
                 self._pieces.put_nowait(piece)
                 if piece.finish_reason is not None:
                     meter.end("completed", piece.finish_reason)

@@ -21,6 +21,7 @@ class SequenceResult:
     num_sampled: int = 0
     num_cached: int = 0
     sum_logprob: float = 0.0
+    score: float | None = None  # of a beam search's result
     prompt_logprobs: PromptLogprobs | None = None
 
     @property
@@ -37,6 +38,7 @@ class SequenceResult:
         self.end_token = piece.end_token or self.end_token
         self.finish_reason = piece.finish_reason or self.finish_reason
         self.prompt_logprobs = piece.prompt_logprobs or self.prompt_logprobs
+        self.score = piece.score
         self.num_sampled, self.num_cached, self.sum_logprob = piece.num_sampled, piece.num_cached, piece.sum_logprob
 
 

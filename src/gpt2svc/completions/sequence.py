@@ -2,10 +2,10 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, cast
 
-from gpt2svc.engine.types import EngineRequest, TokenLogprobs, TokenOutput
+from gpt2svc.engine.types import EngineRequest, Hypothesis, TokenLogprobs, TokenOutput
 from gpt2svc.errors import EngineError, WorkerCrashedError
 from gpt2svc.generation.admission import Admission
 from gpt2svc.generation.reply_text import ReplyText, SettledToken
@@ -34,6 +34,7 @@ class Piece:
     num_cached: int = 0
     sum_logprob: float = 0.0
     prompt_logprobs: PromptLogprobs | None = None  # of all the prompt's tokens at once, where they are asked for
+    score: float | None = None  # of a beam search's result, with its last piece
 
     @property
     def text(self) -> str:
@@ -42,7 +43,11 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class SequencePlan:
-    """Everything that a sequence needs, checked. `is_verbatim`: its text is kept to the last space."""
+    """Everything that a sequence needs, checked. `is_verbatim`: its text is kept to the last space.
+
+    The results of a beam search are several sequences of one run, that of the best (`beam_rank` 0); the others follow
+    it in order.
+    """
 
     index: int
     prompt_index: int
@@ -50,6 +55,7 @@ class SequencePlan:
     stop: tuple[str, ...]
     turn_labels: tuple[str, ...]
     is_verbatim: bool
+    beam_rank: int = 0
 
     @property
     def seed(self) -> int:
@@ -62,6 +68,7 @@ class SequenceRun:
     def __init__(self, plan: SequencePlan, engine: EngineClient, tokenizer: Tokenizer, admission: Admission) -> None:
         self.plan = plan
         self._engine = engine
+        self._tokenizer = tokenizer
         self._admission = admission
         stop_strings = StopStrings(plan.stop, plan.turn_labels, tokenizer.tokenization)
         before = plan.request.prompt_token_ids[-1]
@@ -72,23 +79,51 @@ class SequenceRun:
         self._prompt_logprobs: list[TokenLogprobs | None] | None = None if plan.request.scoring is None else [None]
 
     async def pieces(self) -> AsyncIterator[Piece]:
-        """Raises EngineError, WorkerCrashedError and UnavailableError where the engine gives up."""
+        """Of a beam search those of its other results too, each in one piece at the end.
+
+        Raises EngineError, WorkerCrashedError and UnavailableError where the engine gives up.
+        """
         if self.plan.request.scoring is None and self.plan.request.params.max_new_tokens == 0:
             yield Piece(self.plan.index, finish_reason="length")
             return
         outputs = cast(AsyncGenerator[TokenOutput, None], self._engine.submit(self.plan.request))
         async with aclosing(outputs):
+            is_ended = False
             async for output in outputs:
-                piece = self._take(output)
-                if self._prompt_logprobs is None:  # else more of the prompt's scores are to come
-                    yield piece
-                if piece.finish_reason is not None:
+                if not is_ended:
+                    piece = self._take(output)
+                    is_ended = piece.finish_reason is not None
+                    if self._prompt_logprobs is None:  # else more of the prompt's scores are to come
+                        yield piece
+                elif output.finish_reason in ("error", "abort"):
+                    raise _gave_up(output)
+                if output.hypotheses is not None:
+                    for rank, hypothesis in enumerate(output.hypotheses[1:], start=1):
+                        yield self._other_result(rank, hypothesis)
+                # NOTE: a stop string can end the best result before the others are known.
+                if is_ended and (output.finish_reason is not None or self._num_results == 1):
                     return
         raise WorkerCrashedError("The model's process ended the text without saying why.")
 
+    @property
+    def _num_results(self) -> int:
+        return self.plan.request.params.num_return_sequences
+
+    def _other_result(self, rank: int, hypothesis: Hypothesis) -> Piece:
+        plan = replace(self.plan, index=self.plan.index + rank, beam_rank=rank)
+        run = SequenceRun(plan, self._engine, self._tokenizer, self._admission)
+        output = TokenOutput(
+            plan.request.request_id,
+            hypothesis.token_ids,
+            hypothesis.logprobs,
+            hypothesis.finish_reason,
+            num_cached_tokens=self._num_cached,
+        )
+        return replace(run._take(output), score=hypothesis.score)
+
     def _take(self, output: TokenOutput) -> Piece:
         if output.finish_reason in ("error", "abort"):
-            raise EngineError(output.error or "The engine gave up this text.")
+            raise _gave_up(output)
         self._num_cached = max(self._num_cached, output.num_cached_tokens)
         self._admission.record_tokens(len(output.token_ids))
         settled: list[SettledToken] = []
@@ -119,6 +154,7 @@ class SequenceRun:
             num_cached=self._num_cached,
             sum_logprob=self._sum_logprob,
             prompt_logprobs=self._take_prompt_logprobs(output, is_last=finish_reason is not None),
+            score=output.hypotheses[0].score if output.hypotheses else None,
         )
 
     def _take_prompt_logprobs(self, output: TokenOutput, *, is_last: bool) -> PromptLogprobs | None:
@@ -133,3 +169,7 @@ class SequenceRun:
             return None
         self._prompt_logprobs = None
         return tuple(scores)
+
+
+def _gave_up(output: TokenOutput) -> EngineError:
+    return EngineError(output.error or "The engine gave up this text.")

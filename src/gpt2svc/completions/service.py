@@ -45,6 +45,11 @@ class CompletionRequest:
     num_prompt_logprobs: int | None = None
     length_field: str = "max_tokens"  # what errors call the length
 
+    @property
+    def num_runs(self) -> int:
+        """Of the engine, for each prompt: one beam search finds all its choices."""
+        return 1 if self.settings.num_beams > 1 else self.num_choices
+
 
 class CompletionService:
     def __init__(self, engines: EnginePool, admission: Admission, metrics: Metrics | None = None) -> None:
@@ -76,7 +81,9 @@ class CompletionService:
         completion = Completion(facts, self._forget, self._metrics)
         self._running.add(completion)
         self._idle.clear()
-        runs = [SequenceRun(plan, engine, facts.tokenizer, self._admission) for plan in facts.plans]
+        runs = [
+            SequenceRun(plan, engine, facts.tokenizer, self._admission) for plan in facts.plans if plan.beam_rank == 0
+        ]
         completion.start(runs, permits)
         return completion
 
@@ -100,10 +107,10 @@ class CompletionService:
             self._idle.set()
 
     def reserve(self, request: CompletionRequest) -> list[Permit]:
-        """A place for each sequence, or none at all. Raises OverloadedError, ServerStoppedError."""
+        """A place for each run of the engine, or none at all. Raises OverloadedError, ServerStoppedError."""
         self._require_running()
         # NOTE: before the first await and before any work; made smaller once the prompts are known.
-        num_sequences = len(request.prompts) * request.num_choices
+        num_sequences = len(request.prompts) * request.num_runs
         if num_sequences > self._admission.max_requests:
             raise InvalidInputError(
                 f"The request asks for {num_sequences} texts at once (prompts times n or best_of); this service takes "
@@ -113,8 +120,8 @@ class CompletionService:
         permits: list[Permit] = []
         try:
             for prompt in request.prompts:
-                for _ in range(request.num_choices):
-                    num_tokens = prompt.estimate + request.settings.max_new_tokens
+                for _ in range(request.num_runs):
+                    num_tokens = prompt.estimate + request.settings.num_computed_tokens
                     permits.append(self._admission.reserve(num_tokens, request.owner))
         except BaseException:
             for permit in permits:
@@ -133,9 +140,12 @@ class CompletionService:
         prompts = await asyncio.to_thread(_encode, request.prompts, tokenizer, max_prompt_tokens)
         vocab_size = state.info.vocab_size if state.info is not None else tokenizer.vocab_size
         _check_ids(prompts, request.settings, vocab_size)
+        if state.info is not None:
+            request.settings.require_beams(state.info.num_slots)
         plans = _plans(request, prompts, tokenizer, n_positions)
-        for plan, permit in zip(plans, permits, strict=True):
-            permit.resize(len(plan.request.prompt_token_ids) + plan.request.params.max_new_tokens)
+        for plan, permit in zip((plan for plan in plans if plan.beam_rank == 0), permits, strict=True):
+            params = plan.request.params
+            permit.resize(len(plan.request.prompt_token_ids) + params.max_new_tokens * params.num_beams)
         return CompletionFacts(state.model, engine.revision, tokenizer, prompts, plans), engine
 
 
@@ -190,7 +200,9 @@ def _plans(
         prompt = prompts[index // request.num_choices]
         num_new = min(settings.max_new_tokens, max(1, n_positions - len(prompt.token_ids)))
         fitting = replace(settings, max_new_tokens=num_new, min_new_tokens=min(settings.min_new_tokens, num_new))
-        params = fitting.to_params(seed=seed, stop_token_ids=stop_token_ids)
+        params = fitting.to_params(
+            seed=seed, stop_token_ids=stop_token_ids, num_return_sequences=request.num_choices // request.num_runs
+        )
         plans.append(
             SequencePlan(
                 index=index,
@@ -205,6 +217,7 @@ def _plans(
                 stop=settings.stop,
                 turn_labels=request.turn_labels,
                 is_verbatim=not request.turn_labels,
+                beam_rank=index % request.num_choices if params.is_beam_search else 0,
             )
         )
     return tuple(plans)

@@ -4,19 +4,23 @@ The HTTP schemas, the command line's flags, the OpenAPI page and the web page's 
 SETTING_SPECS; the numbers stand nowhere else.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
-from gpt2svc.engine.sampling_params import SamplingParams
+from gpt2svc.engine.sampling_params import EarlyStopping, SamplingParams
 from gpt2svc.errors import InvalidInputError
+from gpt2svc.generation.setting_values import (
+    checked_early_stopping,
+    checked_int,
+    checked_logit_bias,
+    checked_number,
+    checked_stop,
+)
 
 MAX_SEED = 2**63 - 1
-MAX_STOP_STRINGS = 8
-MAX_STOP_LENGTH = 64  # characters
-MAX_LOGIT_BIAS = 300  # entries
 MAX_LOGPROBS = 20
+MAX_BEAMS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,39 @@ SETTING_SPECS: Mapping[str, SettingSpec] = {
         "The model's end-of-text token can't come before this many tokens; a stop string or the next turn still ends "
         "the reply.",
     ),
+    "num_beams": SettingSpec(
+        int,
+        1,
+        1,
+        MAX_BEAMS,
+        1,
+        "Beam search: so many continuations are pursued at once and the likeliest whole is the reply. Nothing is drawn "
+        "then, and temperature, top_k, top_p, min_p and typical_p don't apply; 1 switches it off.",
+    ),
+    "num_beam_groups": SettingSpec(
+        int, 1, 1, MAX_BEAMS, 1, "Diverse beam search: groups, a divisor of num_beams, which avoid each other's tokens."
+    ),
+    "diversity_penalty": SettingSpec(
+        float,
+        0.0,
+        0.0,
+        100.0,
+        0.0,
+        "Taken off a token's score for each beam of an earlier group that has just chosen it.",
+    ),
+    "length_penalty": SettingSpec(
+        float,
+        1.0,
+        -10.0,
+        10.0,
+        1.0,
+        "A finished beam's score is divided by its length to this power: higher favours longer replies.",
+    ),
 }
+
+# What has no meaning with beams, and with which value it asks for nothing; what has none without.
+_DRAWING = {"temperature": (0, 1), "top_k": (0,), "top_p": (1,), "min_p": (0,), "typical_p": (1,)}
+_BEAMS_ONLY = {"length_penalty": (1,), "early_stopping": (False,)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +147,18 @@ class SamplingSettings:
     stop: tuple[str, ...] = ()  # strings that end the reply; not part of it
     logit_bias: tuple[tuple[int, float], ...] = ()  # (token id, added to its logit)
     logprobs: int | None = None  # top-n log-probabilities with each token
+    num_beams: int = 1
+    num_beam_groups: int = 1
+    diversity_penalty: float = 0.0
+    length_penalty: float = 1.0
+    early_stopping: EarlyStopping = False
 
     @classmethod
-    def from_mapping(cls, values: Mapping[str, Any], base: Self | None = None) -> Self:
+    def from_mapping(cls, values: Mapping[str, Any], base: Self | None = None, *, is_whole: bool = True) -> Self:
         """`base` (else the defaults) with `values` over it; a value of None puts the default back.
 
         Accepts what JSON gives (lists, string keys in logit_bias). Raises InvalidInputError naming the field
-        (`settings.<name>`) and the limit.
+        (`settings.<name>`) and the limit. Unless the result `is_whole`, only each value by itself is checked.
         """
         start = base if base is not None else cls()
         changes: dict[str, Any] = {}
@@ -129,13 +170,41 @@ class SamplingSettings:
                 )
             changes[name] = _checked(name, value)
         settings = replace(start, **changes)
-        if settings.min_new_tokens > settings.max_new_tokens:
-            raise InvalidInputError(
-                f"settings.min_new_tokens ({settings.min_new_tokens}) is more than max_new_tokens "
-                f"({settings.max_new_tokens}).",
-                field="settings.min_new_tokens",
-            )
+        if is_whole:
+            _check_together(settings)
         return settings
+
+    def require_asked(self, asked: Mapping[str, Any]) -> None:
+        """Raises InvalidInputError where one request sets, by `asked`, something that these settings can't heed."""
+        idle = _DRAWING if self.num_beams > 1 else _BEAMS_ONLY
+        for name in idle:
+            if asked.get(name) is not None and getattr(self, name) not in idle[name]:
+                why = (
+                    f"settings.{name} does nothing in a beam search: leave it out, or set num_beams to 1."
+                    if self.num_beams > 1
+                    else f"settings.{name} needs num_beams above 1."
+                )
+                raise InvalidInputError(why, field=f"settings.{name}")
+
+    def require_beams(self, num_slots: int) -> None:
+        """Raises InvalidInputError where a model that runs so many sequences at once can't pursue all beams."""
+        if self.num_beams > num_slots:
+            raise InvalidInputError(
+                f"settings.num_beams ({self.num_beams}) must be at most {num_slots}: the model runs so many sequences "
+                "at once (max_num_seqs), and each beam is one.",
+                field="settings.num_beams",
+            )
+
+    @property
+    def num_computed_tokens(self) -> int:
+        """New tokens that are computed at most, over all beams."""
+        return self.max_new_tokens * self.num_beams
+
+    def as_applied(self) -> Self:
+        """With beams, nothing is drawn: so the settings of drawing are off, whatever the defaults say."""
+        if self.num_beams == 1:
+            return self
+        return replace(self, temperature=0.0, top_k=0, top_p=1.0, min_p=0.0, typical_p=1.0)
 
     def to_mapping(self) -> dict[str, Any]:
         """As JSON holds it: `from_mapping` of the result is equal to this object."""
@@ -144,7 +213,7 @@ class SamplingSettings:
         values["logit_bias"] = {str(token_id): bias for token_id, bias in self.logit_bias}
         return values
 
-    def to_params(self, *, seed: int, stop_token_ids: tuple[int, ...]) -> SamplingParams:
+    def to_params(self, *, seed: int, stop_token_ids: tuple[int, ...], num_return_sequences: int = 1) -> SamplingParams:
         """For the engine. Stop strings stay behind: text exists only on this side of the worker."""
         values = {name: getattr(self, name) for name in SETTING_SPECS}
         return SamplingParams(
@@ -152,6 +221,8 @@ class SamplingSettings:
             stop_token_ids=stop_token_ids,
             logit_bias=self.logit_bias,
             logprobs=self.logprobs,
+            early_stopping=self.early_stopping,
+            num_return_sequences=num_return_sequences,
             **values,
         )
 
@@ -160,72 +231,37 @@ def _checked(name: str, value: Any) -> Any:
     field = f"settings.{name}"
     if name in SETTING_SPECS:
         spec = SETTING_SPECS[name]
-        return spec.type(spec.default) if value is None else _checked_number(field, value, spec)
+        if value is None:
+            return spec.type(spec.default)
+        return checked_number(field, value, spec.type, spec.minimum, spec.maximum)
     if name == "seed":
-        return None if value is None else _checked_int(field, value, 0, MAX_SEED)
+        return None if value is None else checked_int(field, value, 0, MAX_SEED)
     if name == "logprobs":
-        return None if value is None else _checked_int(field, value, 0, MAX_LOGPROBS)
+        return None if value is None else checked_int(field, value, 0, MAX_LOGPROBS)
     if name == "stop":
-        return _checked_stop(field, value)
+        return checked_stop(field, value)
     if name == "logit_bias":
-        return _checked_logit_bias(field, value)
-    known = ", ".join([*SETTING_SPECS, "seed", "stop", "logit_bias", "logprobs"])
+        return checked_logit_bias(field, value)
+    if name == "early_stopping":
+        return False if value is None else checked_early_stopping(field, value)
+    known = ", ".join(SamplingSettings.__dataclass_fields__)
     raise InvalidInputError(f"{field} is not a setting. Settings: {known}.", field=field)
 
 
-def _checked_number(field: str, value: Any, spec: SettingSpec) -> int | float:
-    if spec.type is int:
-        return _checked_int(field, value, int(spec.minimum), int(spec.maximum))
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidInputError(f"{field} must be a number, not {type(value).__name__}.", field=field)
-    # NOTE: compare before float(): an int of 400 digits would overflow, and NaN fails every comparison.
-    if not (spec.minimum <= value <= spec.maximum) or not math.isfinite(value):
-        raise InvalidInputError(f"{field} must be from {spec.minimum:g} to {spec.maximum:g}.", field=field)
-    return float(value)
-
-
-def _checked_int(field: str, value: Any, minimum: int, maximum: int) -> int:
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # JSON writers in some languages send 50.0
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise InvalidInputError(f"{field} must be a whole number.", field=field)
-    if not minimum <= value <= maximum:
-        raise InvalidInputError(f"{field} must be from {minimum} to {maximum}.", field=field)
-    return value
-
-
-def _checked_stop(field: str, value: Any) -> tuple[str, ...]:
-    strings = [] if value is None else [value] if isinstance(value, str) else value
-    if not isinstance(strings, list | tuple) or not all(isinstance(s, str) for s in strings):
-        raise InvalidInputError(f"{field} must be a string or a list of strings.", field=field)
-    if len(strings) > MAX_STOP_STRINGS:
-        raise InvalidInputError(f"{field} takes at most {MAX_STOP_STRINGS} strings, not {len(strings)}.", field=field)
-    for s in strings:
-        if not 1 <= len(s) <= MAX_STOP_LENGTH:
-            raise InvalidInputError(
-                f"Each string of {field} must have 1 to {MAX_STOP_LENGTH} characters, not {len(s)}.", field=field
-            )
-        if "\x00" in s or any("\ud800" <= c <= "\udfff" for c in s):
-            raise InvalidInputError(f"{field} holds a NUL or a lone surrogate.", field=field)
-    return tuple(dict.fromkeys(strings))
-
-
-def _checked_logit_bias(field: str, value: Any) -> tuple[tuple[int, float], ...]:
-    pairs = [] if value is None else list(value.items()) if isinstance(value, Mapping) else value
-    if not isinstance(pairs, list | tuple):
-        raise InvalidInputError(f"{field} must map token ids to numbers.", field=field)
-    if len(pairs) > MAX_LOGIT_BIAS:
-        raise InvalidInputError(f"{field} takes at most {MAX_LOGIT_BIAS} entries, not {len(pairs)}.", field=field)
-    checked: dict[int, float] = {}
-    for pair in pairs:
-        if not isinstance(pair, list | tuple) or len(pair) != 2:
-            raise InvalidInputError(f"{field} must map token ids to numbers.", field=field)
-        token, bias = pair
-        if isinstance(token, str) and token.isascii() and token.isdigit() and len(token) <= 9:
-            token = int(token)
-        if isinstance(token, bool) or not isinstance(token, int) or not 0 <= token < 2**31:
-            raise InvalidInputError(f"{field} has a key that is no token id.", field=field)
-        if isinstance(bias, bool) or not isinstance(bias, int | float) or not -100 <= bias <= 100:
-            raise InvalidInputError(f"Each value of {field} must be from -100 to 100.", field=field)
-        checked[token] = float(bias)
-    return tuple(sorted(checked.items()))
+def _check_together(settings: SamplingSettings) -> None:
+    if settings.min_new_tokens > settings.max_new_tokens:
+        raise InvalidInputError(
+            f"settings.min_new_tokens ({settings.min_new_tokens}) is more than max_new_tokens "
+            f"({settings.max_new_tokens}).",
+            field="settings.min_new_tokens",
+        )
+    if settings.num_beams % settings.num_beam_groups:
+        raise InvalidInputError(
+            f"settings.num_beam_groups ({settings.num_beam_groups}) must be a divisor of num_beams "
+            f"({settings.num_beams}).",
+            field="settings.num_beam_groups",
+        )
+    if settings.diversity_penalty and settings.num_beam_groups == 1:
+        raise InvalidInputError(
+            "settings.diversity_penalty needs num_beam_groups above 1.", field="settings.diversity_penalty"
+        )

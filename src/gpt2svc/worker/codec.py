@@ -4,13 +4,14 @@ import base64
 import json
 from collections.abc import Callable
 from dataclasses import asdict, astuple
-from typing import Any
+from typing import Any, Final
 
 from gpt2svc.engine.config import EngineConfig
 from gpt2svc.engine.sampling_params import SamplingParams
 from gpt2svc.engine.types import (
     EngineRequest,
     EngineStats,
+    Hypothesis,
     ModelInfo,
     NextToken,
     Pooling,
@@ -32,6 +33,8 @@ from gpt2svc.worker.messages import (
     Submit,
 )
 from gpt2svc.worker.options import WorkerOptions
+
+_NUM_FIELDS: Final = 9  # of an output that is no result of a beam search
 
 
 def encode(message: Message) -> bytes:
@@ -81,7 +84,15 @@ def _output_fields(output: TokenOutput) -> list[Any]:
         fields += [_logprobs_fields(output.prompt_logprobs), _next_token_fields(output.next_token)]
     if output.pooled is not None:
         fields.append(base64.b64encode(output.pooled).decode("ascii"))
+    if output.hypotheses is not None:
+        fields += [None] * (_NUM_FIELDS - len(fields))
+        fields.append([_hypothesis_fields(each) for each in output.hypotheses])
     return fields
+
+
+def _hypothesis_fields(hypothesis: Hypothesis) -> list[Any]:
+    logprobs = _logprobs_fields(hypothesis.logprobs)
+    return [hypothesis.token_ids, hypothesis.score, hypothesis.finish_reason, logprobs]
 
 
 def _logprobs_fields(logprobs: tuple[TokenLogprobs, ...] | None) -> list[Any] | None:
@@ -110,6 +121,7 @@ def _output(
     prompt_logprobs: list[Any] | None = None,
     next_token: list[Any] | None = None,
     pooled: str | None = None,
+    hypotheses: list[Any] | None = None,
 ) -> TokenOutput:
     return TokenOutput(
         request_id,
@@ -121,7 +133,12 @@ def _output(
         _logprobs(prompt_logprobs),
         _next_token(next_token),
         None if pooled is None else base64.b64decode(pooled, validate=True),
+        None if hypotheses is None else tuple(_hypothesis(*fields) for fields in hypotheses),
     )
+
+
+def _hypothesis(token_ids: list[int], score: float, finish_reason: Any, logprobs: list[Any] | None) -> Hypothesis:
+    return Hypothesis(tuple(token_ids), score, finish_reason, _logprobs(logprobs))
 
 
 def _logprobs(fields: list[Any] | None) -> tuple[TokenLogprobs, ...] | None:

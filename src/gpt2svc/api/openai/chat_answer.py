@@ -23,6 +23,7 @@ class ChatAnswer:
                 "logprobs": self._logprobs(sequence.tokens),
                 "finish_reason": sequence.finish_reason,
                 "seed": sequence.seed,
+                **({"score": sequence.score} if sequence.score is not None else {}),
             }
             for sequence in result.sequences
         ]
@@ -50,7 +51,7 @@ class ChatAnswer:
             if piece.text or (self._has_logprobs and piece.tokens):
                 yield _chunk(head, piece.index, {"content": piece.text}, logprobs=self._logprobs(piece.tokens))
             if piece.finish_reason is not None:
-                yield _chunk(head, piece.index, {}, finish_reason=piece.finish_reason)
+                yield _chunk(head, piece.index, {}, finish_reason=piece.finish_reason, score=piece.score)
         if self._includes_usage:
             yield {**head, "choices": [], "usage": usage_of(self._completion, result)}
 
@@ -70,8 +71,11 @@ def _chunk(
     logprobs: dict[str, Any] | None = None,
     finish_reason: str | None = None,
     seed: int | None = None,
+    score: float | None = None,
 ) -> dict[str, Any]:
     choice = {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
     if seed is not None:
         choice["seed"] = seed
+    if score is not None:
+        choice["score"] = score
     return {**head, "choices": [choice]}

@@ -7,7 +7,7 @@ from gpt2svc.api.openai.echo import echoed_texts
 from gpt2svc.api.openai.logprobs import LegacyLogprobs
 from gpt2svc.api.openai.usage import head_of, usage_of
 from gpt2svc.completions.completion import Completion
-from gpt2svc.completions.result import CompletionResult
+from gpt2svc.completions.result import CompletionResult, SequenceResult
 from gpt2svc.completions.sequence import PromptLogprobs
 from gpt2svc.generation.reply_text import SettledToken
 from gpt2svc.models.tokenizer import Tokenizer
@@ -31,7 +31,7 @@ class CompletionAnswer:
             text = self._text(sequence.prompt_index)
             text.add_prompt(sequence.prompt_logprobs)
             text.add_tokens(sequence.tokens, sequence.end_token)
-            choices.append(_choice(index, text, sequence.finish_reason, sequence.seed))
+            choices.append(_choice(index, text, sequence.finish_reason, sequence))
         return {
             **head_of(self._completion, prefix="cmpl", kind="text_completion"),
             "choices": choices,
@@ -53,7 +53,7 @@ class CompletionAnswer:
                 text.add_prompt(sequence.prompt_logprobs)
             text.add_tokens(piece.tokens, piece.end_token)
             if text.is_worth_sending or piece.finish_reason is not None:
-                yield {**head, "choices": [_choice(piece.index, text, piece.finish_reason, sequence.seed)]}
+                yield {**head, "choices": [_choice(piece.index, text, piece.finish_reason, sequence)]}
         if self._includes_usage:
             yield {**head, "choices": [], "usage": usage_of(self._completion, result)}
 
@@ -91,6 +91,8 @@ class _Text:
         return text, self._logprobs.take() if self._logprobs is not None else None
 
 
-def _choice(index: int, text: _Text, finish_reason: str | None, seed: int) -> dict[str, Any]:
+def _choice(index: int, text: _Text, finish_reason: str | None, sequence: SequenceResult) -> dict[str, Any]:
     content, logprobs = text.take()
-    return {"index": index, "text": content, "logprobs": logprobs, "finish_reason": finish_reason, "seed": seed}
+    choice = {"index": index, "text": content, "logprobs": logprobs, "finish_reason": finish_reason}
+    score = {} if sequence.score is None else {"score": sequence.score}
+    return {**choice, "seed": sequence.seed, **score}

@@ -117,6 +117,9 @@ class ChatChoice(BaseModel):
     logprobs: ChatLogprobs | None
     finish_reason: Literal["stop", "length"]
     seed: int = Field(description="Sent again as `seed`, with `n: 1`, it brings this choice again.")
+    score: float | None = Field(
+        None, description="Of a beam search, with a choice's end: its sum of log-probabilities, by length_penalty."
+    )
 
 
 class ChatCompletionOut(BaseModel):
@@ -141,6 +144,9 @@ class ChunkChoice(BaseModel):
     logprobs: ChatLogprobs | None
     finish_reason: Literal["stop", "length"] | None
     seed: int | None = Field(None, description="With the first chunk of a choice.")
+    score: float | None = Field(
+        None, description="Of a beam search, with a choice's end: its sum of log-probabilities, by length_penalty."
+    )
 
 
 class ChatCompletionChunk(BaseModel):

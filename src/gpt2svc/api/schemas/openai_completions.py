@@ -73,6 +73,8 @@ class CompletionCreate(OpenAiSampling, LabelFields):
         super().check()
         if self.max_tokens == 0 and not self.echo:
             raise InvalidInputError("max_tokens 0 needs echo: true, or there is nothing to send.", field="max_tokens")
+        if (self.num_beams or 1) > 1:
+            self._check_beams()
         if self.best_of is not None and self.best_of < self.num_choices:
             raise InvalidInputError(
                 f"best_of ({self.best_of}) must be at least n ({self.num_choices}).", field="best_of"
@@ -80,6 +82,16 @@ class CompletionCreate(OpenAiSampling, LabelFields):
         if self.stream and self.num_sequences > self.num_choices:
             raise InvalidInputError(
                 "best_of can't be streamed: which texts are best is known at the end.", field="best_of"
+            )
+
+    def _check_beams(self) -> None:
+        if self.best_of is not None and self.best_of != self.num_choices:
+            raise InvalidInputError(
+                "best_of draws texts, and num_beams draws none: leave one of them out.", field="best_of"
+            )
+        if self.echo and (self.logprobs is not None or self.max_tokens == 0):
+            raise InvalidInputError(
+                "The prompt can't be scored in a beam search: leave num_beams out.", field="num_beams"
             )
 
     @property
@@ -115,6 +127,9 @@ class CompletionChoice(BaseModel):
     logprobs: LegacyLogprobs | None
     finish_reason: Literal["stop", "length"] | None = Field(description="Null in a stream before the last chunk.")
     seed: int | None = Field(None, description="Sent again as `seed`, with this prompt, it brings this text again.")
+    score: float | None = Field(
+        None, description="Of a beam search, with a choice's end: its sum of log-probabilities, by length_penalty."
+    )
 
 
 class CompletionOut(BaseModel):

@@ -43,6 +43,11 @@ class OpenAiSampling(SettingsIn):
         """What concerns two fields at once. Raises InvalidInputError."""
         if self.stream_options is not None and not self.stream:
             raise InvalidInputError("stream_options may only be given with stream: true.", field="stream_options")
+        if (self.num_beams or 1) > 1 and (self.n or 1) > (self.num_beams or 1):
+            raise InvalidInputError(
+                f"n ({self.n}) must be at most num_beams ({self.num_beams}): a beam search finds no more texts.",
+                field="n",
+            )
         given = [name for name in _LENGTH_NAMES if getattr(self, name, None) is not None]
         if len(given) > 1:
             raise InvalidInputError(f"{' and '.join(given)} mean the same: give one of them.", field=given[-1])
@@ -63,4 +68,6 @@ class OpenAiSampling(SettingsIn):
         given: dict[str, Any] = {
             name: value for name, value in self.given().items() if name in names and value is not None
         }
-        return SamplingSettings.from_mapping({**given, "max_new_tokens": num_new, "logprobs": logprobs}, base)
+        settings = SamplingSettings.from_mapping({**given, "max_new_tokens": num_new, "logprobs": logprobs}, base)
+        settings.require_asked(given)
+        return settings.as_applied()

@@ -1,20 +1,13 @@
 """Sampling settings on the wire, built on generation/settings.py: names, limits, defaults and meanings stand there."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, Strict
 
 from gpt2svc.api.schemas.values import AS_INT, Number, RequestBody, Text
-from gpt2svc.generation.settings import (
-    MAX_LOGIT_BIAS,
-    MAX_LOGPROBS,
-    MAX_SEED,
-    MAX_STOP_LENGTH,
-    MAX_STOP_STRINGS,
-    SETTING_SPECS,
-    SamplingSettings,
-)
+from gpt2svc.generation.setting_values import MAX_LOGIT_BIAS, MAX_STOP_LENGTH, MAX_STOP_STRINGS
+from gpt2svc.generation.settings import MAX_LOGPROBS, MAX_SEED, SETTING_SPECS, SamplingSettings
 
 
 def _setting(name: str) -> Any:
@@ -88,6 +81,16 @@ class SettingsIn(RequestBody):
         description="Send each token's log-probability, and those of so many of the likeliest tokens.",
         examples=[3],
     )
+    num_beams: Annotated[int, Strict(), _limits("num_beams"), AS_INT] | None = _setting("num_beams")
+    num_beam_groups: Annotated[int, Strict(), _limits("num_beam_groups"), AS_INT] | None = _setting("num_beam_groups")
+    diversity_penalty: Annotated[Number, _limits("diversity_penalty")] | None = _setting("diversity_penalty")
+    length_penalty: Annotated[Number, _limits("length_penalty")] | None = _setting("length_penalty")
+    early_stopping: Annotated[bool, Strict()] | Literal["never"] | None = Field(
+        None,
+        description="When a beam search is over: true, as soon as num_beams beams are finished; false, when the best "
+        'live one scores no more than they do; "never", when it can\'t even with the full length. Default false.',
+        examples=[True],
+    )
 
     def given(self) -> dict[str, Any]:
         """What the request set, null included."""
@@ -112,6 +115,11 @@ class SettingsOut(BaseModel):
     stop: list[str]
     logit_bias: dict[str, float]
     logprobs: int | None
+    num_beams: int
+    num_beam_groups: int
+    diversity_penalty: float
+    length_penalty: float
+    early_stopping: bool | Literal["never"]
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "SettingsOut":
