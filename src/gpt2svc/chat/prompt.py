@@ -11,7 +11,7 @@ A line inside a message that begins with a turn label gets one space in front, s
 other side into a message: "\\nUser:" stands in a prompt only where a turn begins. The stored message stays as it was.
 
 Old turns drop when the budget is full, several at a time: GPT-2's positions are absolute, so each drop makes the whole
-prompt new to the KV cache. Dropping down to three quarters leaves the next turns a prefix that can be reused.
+prompt new to the KV cache. Dropping down to three fifths leaves the next turns a prefix that can be reused.
 """
 
 import re
@@ -26,7 +26,7 @@ from gpt2svc.training.transcript import ROLE_LABELS, TURN_SEPARATOR, Turn, rende
 
 TURN_LABELS: tuple[str, ...] = tuple(ROLE_LABELS.values())
 REPLY_LABEL = ROLE_LABELS["assistant"]
-LOW_WATERMARK = 0.75  # of each limit: where dropping stops
+LOW_WATERMARK = 0.6  # of each limit: where dropping stops
 KEPT_TOO_LITTLE = 0.5  # of each limit: below this, turns that an earlier, tighter budget dropped come back
 
 _LINE_BREAK = re.compile(r"\r\n?")
