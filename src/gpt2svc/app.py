@@ -37,12 +37,15 @@ from gpt2svc.api.routes import (
     openai_responses,
     pages,
     scoring,
+    tasks,
     tokenizer,
     transfer,
 )
 from gpt2svc.api.routes import metrics as metrics_route
 from gpt2svc.api.services import Services
 from gpt2svc.api.state_collector import StateCollector
+from gpt2svc.chat.choosing import ChoiceService
+from gpt2svc.chat.classification import ClassificationService
 from gpt2svc.chat.conversations import ConversationService
 from gpt2svc.chat.edits import EditService
 from gpt2svc.chat.prompt import PromptBudget
@@ -77,6 +80,7 @@ _RESOURCES = (
     branches,
     transfer,
     scoring,
+    tasks,
     generations,
     health,
     pages,
@@ -223,6 +227,8 @@ def _services(settings: Settings, catalogue: ModelCatalogue, engines: EnginePool
         exports=ConversationExport(database),
         imports=ConversationImport(database),
         scoring=ScoringService(database, engines, admission, generations, budget),
+        classification=ClassificationService(engines, admission, generations),
+        choices=ChoiceService(engines, admission, generations),
         completions=completions,
         responses=ResponseService(database, completions, generations, budget),
         embeddings=EmbeddingService(engines, admission, generations),

@@ -13,6 +13,7 @@
     │   └── WorkerCrashedError      the worker process died while it held the request
     ├── ModelError                  a model can't be used
     │   ├── ModelFormatError        its folder is broken: a file is missing, truncated or of another shape
+    │   ├── ModelTaskError          it was made for another task: it classifies, or has no head to choose by
     │   ├── UnsafeModelError        it holds pickle weights or asks for remote code
     │   └── ModelDownloadError      the hub could not be reached or what it sent is not what was asked for
     ├── StorageError                the database can't be used
@@ -120,6 +121,10 @@ class ModelError(Gpt2svcError):
 
 class ModelFormatError(ModelError):
     code = "model_format"
+
+
+class ModelTaskError(ModelError):
+    code = "wrong_model_task"
 
 
 class UnsafeModelError(ModelError):

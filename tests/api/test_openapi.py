@@ -10,7 +10,9 @@ import pytest
 from gpt2svc.api.schemas.events import EVENT_SCHEMAS
 from gpt2svc.api.schemas.settings import SettingsIn
 from gpt2svc.generation.settings import SETTING_SPECS, SamplingSettings
+from gpt2svc.models.task_head import ClassificationHead
 from tests.api.conftest import new_conversation
+from tests.fakes.engine import ScriptedEngine
 from tests.fakes.sse import parse_sse
 
 PATHS = {
@@ -26,6 +28,8 @@ PATHS = {
     "/api/import": {"post"},
     "/api/next-token": {"post"},
     "/api/perplexity": {"post"},
+    "/api/classify": {"post"},
+    "/api/choose": {"post"},
     "/api/generations/{generation_id}": {"get"},
     "/api/generations/{generation_id}/events": {"get"},
     "/api/generations/{generation_id}/cancel": {"post"},
@@ -88,7 +92,10 @@ async def test_every_operation_is_described_tagged_and_has_its_errors(document: 
             assert len(examples) >= 2, name
 
 
-async def test_body_examples_are_accepted(document: dict[str, Any], client: httpx.AsyncClient) -> None:
+async def test_body_examples_are_accepted(
+    document: dict[str, Any], client: httpx.AsyncClient, engine: ScriptedEngine
+) -> None:
+    classifier = ClassificationHead(("a", "b", "c", "d"), "single_label_classification")
     for name, operation in operations(document):
         if "requestBody" not in operation:
             continue
@@ -97,7 +104,9 @@ async def test_body_examples_are_accepted(document: dict[str, Any], client: http
             conversation = await new_conversation(client)
             reply = await client.post(f"/api/conversations/{conversation}/messages", json={"content": "Hi"})
             url = path.format(conversation_id=conversation, message_id=reply.json()["id"])
+            engine.task_head = classifier if path == "/api/classify" else None
             response = await client.request(method, url, json=example["value"])
+            engine.task_head = None
             assert response.status_code in (200, 201), (name, response.text)
 
 

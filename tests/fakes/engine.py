@@ -18,6 +18,7 @@ from gpt2svc.engine.types import (
     TokenOutput,
 )
 from gpt2svc.errors import Gpt2svcError, NotFoundError, UnavailableError, WorkerCrashedError
+from gpt2svc.models.task_head import TaskHead
 from gpt2svc.models.tokenizer import Tokenizer
 from gpt2svc.worker.protocol import EngineState, EngineStatus
 from tests.fakes.tokenizer import TINY_EOS_ID, TINY_VOCAB_SIZE, tiny_tokenizer
@@ -29,6 +30,7 @@ class ScriptedEngine:
     Without a script it echoes: a reply is its prompt's tokens. A reply ends with the first of the request's stop
     tokens (finish_reason "stop"; without stop tokens, the bare end), or at `max_new_tokens` ("length").
 
+    - `score(values, when=…)` scripts the vectors of prompts that are pooled, or what its `task_head` makes of them.
     - `say(reply, when=…)` scripts replies; `pace_s` waits before each step, `tokens_per_step` groups tokens.
     - `hold_at(n)` stops each request after n tokens (0: before the first) until `release()`.
     - `crash()` ends every running request with WorkerCrashedError; `recover()` makes the engine ready again.
@@ -52,6 +54,8 @@ class ScriptedEngine:
         self.requests: list[EngineRequest] = []  # every one submitted, in order
         self.aborted: list[str] = []  # ids, in order: by abort() or by leaving the iterator early
         self.active: dict[str, EngineRequest] = {}  # submitted and not ended
+        self.task_head: TaskHead | None = None
+        self._scores: dict[str, tuple[float, ...]] = {"": (1.0, 0.0, 0.0, 0.0)}
         self._tokenizer = tokenizer
         self._has_tokenizer = True
         self._encoder = tiny_tokenizer()
@@ -84,6 +88,10 @@ class ScriptedEngine:
         """Reply with this text (or these token ids) to prompts that contain `when`; the latest match wins."""
         ids = self.encode(reply) if isinstance(reply, str) else tuple(reply)
         self._script.append((when, ids))
+
+    def score(self, values: Sequence[float], *, when: str = "") -> None:
+        """What becomes of prompts that contain `when`, pooled or through the head; the longest match wins."""
+        self._scores[when] = tuple(values)
 
     def hold_at(self, num_tokens: int) -> None:
         self._hold_at = num_tokens
@@ -210,10 +218,18 @@ class ScriptedEngine:
                 finish_reason=finish_reason if is_last else None,
                 prompt_logprobs=_prompt_logprobs(request) if num_sent == len(step) else None,
                 next_token=_next_token(request) if num_sent == len(step) else None,
+                pooled=self._pooled(request) if is_last else None,
                 hypotheses=_hypotheses(request, token_ids, finish_reason) if is_last else None,
             )
             if is_last:
                 return
+
+    def _pooled(self, request: EngineRequest) -> bytes | None:
+        if request.pooling is None:
+            return None
+        prompt = self.decode(request.prompt_token_ids)
+        values = self._scores[max((when for when in self._scores if when in prompt), key=len)]
+        return struct.pack(f"<{len(values)}f", *values)
 
     def _may_go_on(self, request: EngineRequest, crashes_before: int) -> bool:
         return self._num_crashes == crashes_before and request.request_id not in self._cancelled

@@ -47,6 +47,7 @@ TAGS = [
     {"name": "generations", "description": "A reply in the making or made: watch it, take it up again, stop it."},
     {"name": "openai", "description": "What OpenAI's clients call; stateless, but for responses."},
     {"name": "scoring", "description": "What the model itself thinks: what may come next, how likely a text is."},
+    {"name": "tasks", "description": "Labels of texts, and which of several goes on best."},
     {"name": "models", "description": "What is loaded, and how far."},
     {"name": "health", "description": "For probes and for people."},
 ]

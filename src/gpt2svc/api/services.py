@@ -8,6 +8,8 @@ from typing import Annotated, cast
 from fastapi import Depends, Request
 
 from gpt2svc.api.identity import identity_of
+from gpt2svc.chat.choosing import ChoiceService
+from gpt2svc.chat.classification import ClassificationService
 from gpt2svc.chat.conversations import ConversationService
 from gpt2svc.chat.edits import EditService
 from gpt2svc.chat.scoring import ScoringService
@@ -40,6 +42,8 @@ class Services:
     exports: ConversationExport
     imports: ConversationImport
     scoring: ScoringService
+    classification: ClassificationService
+    choices: ChoiceService
     completions: CompletionService
     responses: ResponseService
     embeddings: EmbeddingService

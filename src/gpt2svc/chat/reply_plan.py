@@ -13,7 +13,7 @@ from gpt2svc.engine.types import ModelInfo
 from gpt2svc.errors import InvalidInputError, ModelError, NotFoundError
 from gpt2svc.generation.reply_prefix import ReplyPrefix
 from gpt2svc.generation.settings import SamplingSettings
-from gpt2svc.worker.availability import require_usable
+from gpt2svc.worker.availability import require_language_model
 from gpt2svc.worker.protocol import EngineClient, EnginePool
 
 MAX_DRAWN_SEED = 2**32 - 1  # short enough to read out, and exact in JavaScript
@@ -40,7 +40,7 @@ class ReplyPlanner:
         one is continued). Raises InvalidInputError, ContextWindowError, NotFoundError, ModelError, UnavailableError.
         """
         model, engine = self._engine(history)
-        require_usable(engine)
+        require_language_model(engine)
         n_positions = engine.n_positions
         kept = history.conversation.settings
         prefix = None

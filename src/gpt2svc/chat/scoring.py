@@ -22,6 +22,7 @@ from gpt2svc.generation.admission import Admission
 from gpt2svc.generation.deadline import within_deadline
 from gpt2svc.generation.supervisor import GenerationSupervisor
 from gpt2svc.persistence.database import Database
+from gpt2svc.worker.availability import require_language_model
 from gpt2svc.worker.protocol import EngineClient, EnginePool
 from gpt2svc.worker.scoring import PromptScore, score_prompt
 
@@ -205,6 +206,7 @@ class ScoringService:
     async def _score(
         self, engine: EngineClient, token_ids: tuple[int, ...], scoring: Scoring, owner: str
     ) -> PromptScore:
+        require_language_model(engine)
         request_id = f"score-{next(self._numbers)}"
         try:
             async with within_deadline():

@@ -16,7 +16,7 @@ from gpt2svc.generation.admission import Admission, Permit
 from gpt2svc.generation.settings import SamplingSettings
 from gpt2svc.metrics import Metrics
 from gpt2svc.models.tokenizer import Tokenizer
-from gpt2svc.worker.availability import require_usable
+from gpt2svc.worker.availability import require_language_model
 from gpt2svc.worker.protocol import EngineClient, EnginePool
 
 
@@ -134,7 +134,7 @@ class CompletionService:
     ) -> tuple[CompletionFacts, EngineClient]:
         """Check and encode; `permits` are made as large as need be. Raises as `begin` does."""
         engine = self._engines.get(request.model)
-        require_usable(engine)
+        require_language_model(engine)
         tokenizer, n_positions, state = engine.tokenizer, engine.n_positions, engine.state
         max_prompt_tokens = _max_prompt_tokens(request, n_positions)
         prompts = await asyncio.to_thread(_encode, request.prompts, tokenizer, max_prompt_tokens)

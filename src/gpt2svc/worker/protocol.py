@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from gpt2svc.engine.types import EngineRequest, EngineStats, ModelInfo, TokenOutput
+from gpt2svc.models.task_head import TaskHead
 from gpt2svc.models.tokenizer import Tokenizer
 
 EngineStatus = Literal["starting", "downloading", "loading", "ready", "restarting", "failed", "stopped"]
@@ -51,6 +52,11 @@ class EngineClient(Protocol):
     @property
     def revision(self) -> str:
         """Of the model's weights, as in ModelInfo; raises UnavailableError as `tokenizer` does."""
+        ...
+
+    @property
+    def task_head(self) -> TaskHead | None:
+        """Of the model's task; None of a plain language model. Raises UnavailableError as `tokenizer` does."""
         ...
 
     def submit(self, request: EngineRequest) -> AsyncIterator[TokenOutput]: ...
