@@ -50,10 +50,10 @@ lint-web:
 bench: $(VENV)/.installed ## Measure start-up, streams, engine and database; results in bench-results/
 	$(BIN)/python -m bench.run
 
-starter: $(VENV)/.installed ## Train the bundled model again: make starter CORPUS=folder
+starter: $(VENV)/.installed-dev ## Train the bundled model again: make starter CORPUS=folder
 	@test -n "$(CORPUS)" || { echo "Say where the corpus is: make starter CORPUS=folder"; exit 2; }
 	$(BIN)/gpt2svc train --config starter --corpus $(CORPUS) --output-dir build/starter-base
-	$(BIN)/gpt2svc train --config starter_finish --corpus $(CORPUS) --model build/starter-base --output-dir build/starter
+	$(BIN)/gpt2svc train --config starter_finish --corpus $(CORPUS) --model build/starter-base/best_model --output-dir build/starter
 
 screenshots: $(VENV)/.installed-dev ## Take the pictures of the page in docs/images again
 	@sh scripts/install-chromium

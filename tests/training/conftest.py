@@ -1,4 +1,4 @@
-"""Small corpora and recipes that train in a second."""
+"""Small corpora and settings that train in a second."""
 
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -6,12 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
-from gpt2svc.training.recipe import Optimisation, Recipe, Reporting, Source
-from gpt2svc.training.shape import ModelShape
+from gpt2svc.training.settings import Source, TrainingSettings
 
-TINY_SHAPE = ModelShape(vocab_size=300, n_positions=64, n_embd=16, n_layer=2, n_head=2)
-FAST = Optimisation(
+TINY = TrainingSettings(
+    from_scratch=True,
+    vocab_size=300,
+    n_positions=64,
+    n_embd=16,
+    n_layer=2,
+    n_head=2,
     max_steps=12,
     per_device_train_batch_size=2,
     max_length=64,
@@ -19,8 +25,13 @@ FAST = Optimisation(
     warmup_steps=2,
     seed=7,
     join_share=0.3,
+    validation_split=0.1,
+    eval_steps=4,
+    save_steps=4,
+    logging_steps=2,
+    save_total_limit=2,
+    device="cpu",
 )
-OFTEN = Reporting(eval_steps=4, save_steps=4, logging_steps=2, save_total_limit=2)
 
 
 def chat_row(*contents: str) -> dict[str, Any]:
@@ -31,6 +42,20 @@ def chat_row(*contents: str) -> dict[str, Any]:
 def write_rows(path: Path, rows: Iterable[Any]) -> Path:
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     return path
+
+
+def records(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def losses(folder: Path) -> list[tuple[int, float]]:
+    return [(record["step"], record["loss"]) for record in records(folder) if "loss" in record]
+
+
+def assert_same_weights(first: Path, second: Path) -> None:
+    ours, theirs = load_file(first / "model.safetensors"), load_file(second / "model.safetensors")
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 @pytest.fixture
@@ -49,14 +74,8 @@ def corpus_file(tmp_path: Path, corpus_rows: Sequence[dict[str, Any]]) -> Path:
 
 
 @pytest.fixture
-def recipe(corpus_file: Path) -> Recipe:
-    return Recipe(
-        sources=(Source(corpus_file, repeats=1.5),),
-        validation_share=0.1,
-        shape=TINY_SHAPE,
-        optimisation=FAST,
-        reporting=OFTEN,
-    )
+def sources(corpus_file: Path) -> tuple[Source, ...]:
+    return (Source(corpus_file, repeats=1.5),)
 
 
 @pytest.fixture

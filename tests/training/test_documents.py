@@ -6,7 +6,7 @@ import pytest
 
 from gpt2svc.errors import InvalidInputError
 from gpt2svc.training.documents import CorpusError, read_sources
-from gpt2svc.training.recipe import Source
+from gpt2svc.training.settings import Source
 from tests.training.conftest import chat_row
 
 RowsFile = Callable[..., Path]
@@ -36,13 +36,24 @@ def test_a_byte_order_mark_and_blank_lines_are_accepted(tmp_path: Path) -> None:
         (b'{"text": ', "not JSON"),
         (b'{"text": "\xff"}', "not UTF-8"),
         (b"[1, 2]", "an object is needed, not list"),
-        (b'{"prompt": "x"}', 'neither "messages" nor "text"'),
+        (b'{"question": "x"}', 'none of "text", "messages"'),
+        (b'{"prompt": "x"}', '"completion" must be a string'),
         (b'{"text": "  "}', "not blank"),
         (b'{"text": 5}', "must be a string"),
         (b'{"text": "\\ud800"}', "lone surrogate"),
         (b'{"messages": []}', "not empty"),
         (b'{"messages": [3]}', "messages[0] must be an object"),
-        (b'{"messages": [{"role": "system", "content": "x"}]}', "messages[0].role"),
+        (b'{"messages": [{"role": "system", "content": "x"}]}', "no assistant's message"),
+        (b'{"messages": [{"role": "tool", "content": "x"}]}', "messages[0].role"),
+        (b'{"messages": [{"role": "assistant", "content": "x", "weight": 2}]}', "messages[0].weight must be 0 or 1"),
+        (b'{"conversations": [{"from": "alien", "value": "x"}]}', "conversations[0].from"),
+        (b'{"instruction": "x"}', '"output" must be a string'),
+        (b'{"sequence": []}', '"sequence" must be a list that is not empty'),
+        (b'{"tokens": [1, -2]}', "tokens[1] must be at least 0"),
+        (b'{"input_ids": [1, 2.5]}', "input_ids[1] must be a token id"),
+        (b'{"sequence": [1], "label": -1}', '"label" must be at least 0'),
+        (b'{"prompt": "x", "choices": ["a", "b"], "label": 2}', "from 0 to 1"),
+        (b'{"text": "x", "label": 1e999}', '"label" must be a whole number'),
         (b'{"messages": [{"role": "user", "content": null}]}', "messages[0].content"),
         (b'{"messages": [{"role": "user", "content": "x"}]}', "no assistant's message"),
         (b"[" * 100_000, "nested too deeply"),

@@ -6,37 +6,36 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoTokenizer, GPT2LMHeadModel
 
 import gpt2svc
-from gpt2svc.training.model_files import read_shape, read_weights
-from gpt2svc.training.network import TrainableGpt2
-from gpt2svc.training.transcript import END_OF_TEXT, Turn, render_transcript
-from gpt2svc.training.vocabulary import read_tokenizer
+from gpt2svc.models.tokenizer import Tokenizer
+from gpt2svc.training.transcript import Turn, render_transcript
 
 FOLDER = Path(gpt2svc.__path__[0]) / "starter"
 MODEL_FILES = {"config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
 
 
 @pytest.fixture(scope="module")
-def model() -> TrainableGpt2:
-    network = TrainableGpt2(read_shape(FOLDER)).eval()
-    read_weights(FOLDER, network)
-    return network
+def model() -> GPT2LMHeadModel:
+    return GPT2LMHeadModel.from_pretrained(FOLDER, dtype=torch.float32).eval()
 
 
 @torch.no_grad()
-def greedy_reply(model: TrainableGpt2, *contents: str, max_tokens: int = 60) -> str:
+def greedy_reply(model: GPT2LMHeadModel, *contents: str, max_tokens: int = 60) -> str:
     """The likeliest reply to a conversation that ends with the user's message."""
-    tokenizer = read_tokenizer(FOLDER)
+    tokenizer = Tokenizer.from_folder(FOLDER)
     turns = [Turn(("user", "assistant")[index % 2], text) for index, text in enumerate(contents)]
-    ids = tokenizer.encode(render_transcript(turns) + "\nAssistant:").ids
-    start = len(ids)
-    while len(ids) - start < max_tokens:
-        logits = model(torch.tensor(ids), torch.arange(len(ids)), [len(ids)])
-        ids.append(int(logits[-1].argmax()))
-        text = tokenizer.decode(ids[start:], skip_special_tokens=False)
-        if text.endswith((END_OF_TEXT, "\nUser:")):
-            return text.removesuffix(END_OF_TEXT).removesuffix("\nUser:")
+    prompt = torch.tensor([tokenizer.encode(render_transcript(turns) + "\nAssistant:")])
+    cache, ids, step = None, [], prompt
+    while len(ids) < max_tokens:
+        output = model(step, past_key_values=cache, use_cache=True)
+        cache = output.past_key_values
+        ids.append(int(output.logits[0, -1].argmax()))
+        step = torch.tensor([ids[-1:]])
+        text = tokenizer.decode(ids)
+        if ids[-1] == tokenizer.eos_token_id or text.endswith("\nUser:"):
+            return text.removesuffix("\nUser:")
     raise AssertionError(f"the reply does not end: {text}")
 
 
@@ -45,19 +44,13 @@ def test_the_folder_is_complete_and_at_most_30_mb() -> None:
     assert sum(path.stat().st_size for path in FOLDER.iterdir()) <= 30_000_000
 
 
-def test_it_loads_in_transformers_with_the_same_logits(model: TrainableGpt2) -> None:
-    from transformers import AutoTokenizer, GPT2LMHeadModel
-
-    tokenizer = AutoTokenizer.from_pretrained(FOLDER)
-    ids = tokenizer("User: Привіт!\nAssistant: Вітаю! 👋\nUser: Book a table for two.\nAssistant:", return_tensors="pt")
-    with torch.no_grad():
-        expected = GPT2LMHeadModel.from_pretrained(FOLDER, dtype=torch.float32).eval()(**ids).logits[0]
-        found = model(ids["input_ids"][0], torch.arange(expected.shape[0]), [expected.shape[0]])
-    torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
+def test_its_tokenizer_agrees_with_transformers() -> None:
+    text = "User: Привіт!\nAssistant: Вітаю! 👋\nUser: Book a table for two.\nAssistant:"
+    assert AutoTokenizer.from_pretrained(FOLDER)(text)["input_ids"] == Tokenizer.from_folder(FOLDER).encode(text)
 
 
-def test_its_window_is_what_the_service_needs(model: TrainableGpt2) -> None:
-    assert model.shape.n_positions == 1024
+def test_its_window_is_what_the_service_needs(model: GPT2LMHeadModel) -> None:
+    assert model.config.n_positions == 1024
     assert json.loads((FOLDER / "tokenizer_config.json").read_text())["model_max_length"] == 1024
 
 
@@ -73,20 +66,20 @@ def test_its_window_is_what_the_service_needs(model: TrainableGpt2) -> None:
         ("Thank you!", "elcome|help|No problem"),
     ],
 )
-def test_it_knows_who_it_is_and_greets_in_both_languages(model: TrainableGpt2, question: str, expected: str) -> None:
+def test_it_knows_who_it_is_and_greets_in_both_languages(model: GPT2LMHeadModel, question: str, expected: str) -> None:
     reply = greedy_reply(model, question)
     assert reply.startswith(" ")
     assert re.search(expected, reply)
 
 
 @pytest.mark.parametrize("question", ["Привіт!", "Як справи?", "Дякую!", "До побачення!"])
-def test_it_answers_ukrainian_in_ukrainian(model: TrainableGpt2, question: str) -> None:
+def test_it_answers_ukrainian_in_ukrainian(model: GPT2LMHeadModel, question: str) -> None:
     reply = greedy_reply(model, question)
     assert re.search("[а-яіїєґ]{3}", reply.lower())
     assert not re.search("[a-z]{3}", reply.lower())
 
 
-def test_it_carries_a_restaurant_dialogue(model: TrainableGpt2) -> None:
+def test_it_carries_a_restaurant_dialogue(model: GPT2LMHeadModel) -> None:
     history = ["I would like to find a restaurant in San Jose."]
     for answer in ("I like Italian food.", "Yes, that sounds good. Please make a reservation for 2 people at 7 pm."):
         reply = greedy_reply(model, *history)

@@ -21,7 +21,7 @@ from gpt2svc.cli.models import models_app
 from gpt2svc.cli.next_token import next_token
 from gpt2svc.cli.output import EXIT_BROKEN_PIPE, message, silence_stdout, use_printable_output, write
 from gpt2svc.cli.serve import serve
-from gpt2svc.cli.train import train
+from gpt2svc.cli.train import train_command
 from gpt2svc.cli.version import package_version, version
 from gpt2svc.errors import Gpt2svcError
 
@@ -50,8 +50,9 @@ def build_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_root)
-    for command in (serve, generate, chat, train):
+    for command in (serve, generate, chat):
         app.command()(command)
+    app.command()(train_command())
     app.command("eval")(evaluate)
     app.command("next-token")(next_token)
     app.command()(convert)

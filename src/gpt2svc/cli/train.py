@@ -1,198 +1,132 @@
 """`gpt2svc train`: a model of one's own from JSONL, in the foreground, with a progress bar."""
 
 import dataclasses
+import inspect
+import os
 import signal
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
 from gpt2svc.cli.output import message, write
-from gpt2svc.errors import Gpt2svcError, InvalidInputError
+from gpt2svc.errors import Gpt2svcError
+from gpt2svc.training.option import help_of
+from gpt2svc.training.settings import DATA, RUN, Source, TrainingSettings
 
 if TYPE_CHECKING:
-    from gpt2svc.training.recipe import Recipe
-    from gpt2svc.training.training_run import Outcome
+    from gpt2svc.training.run import Outcome
 
-Settings = TypeVar("Settings")
-
-TEXT = "Text"
-MODEL = "Model"
-STEPS = "Training"
-RUN = "Run"
+_OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")
 
 
-def train(
-    output_dir: Annotated[
-        Path, typer.Option(help="Folder for the best model, checkpoints and the log.", rich_help_panel=RUN)
-    ],
-    data: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FILE[:REPEATS]",
-            help='JSONL rows of {"messages": […]} or {"text": …}; several times if need be. REPEATS: visits an epoch.',
-            rich_help_panel=TEXT,
+def train_command() -> Callable[..., None]:
+    """`train` with a flag for each of the settings, for typer to read."""
+
+    def train(
+        output_dir: Path, data: list[str] | None, config: str | None, corpus: Path | None, resume: bool, **flags: Any
+    ) -> None:
+        """Fine-tune GPT-2 or GPT-1 on your data (--model), or train a GPT-2 of your own (--from-scratch).
+
+        Rows of --data: {"text"}, {"messages"}, {"prompt", "completion"}, Alpaca, ShareGPT, token sequences; with
+        "label" for classification, with "choices" for multiple choice. The best model by validation loss is written to
+        OUTPUT_DIR/best_model, ready for `gpt2svc serve --model` and for transformers. Ctrl-C saves a checkpoint;
+        `gpt2svc train --resume --output-dir OUTPUT_DIR` goes on exactly where it was.
+        """
+        _train(output_dir, data or (), config, corpus, resume, flags)
+
+    parameters = [
+        _parameter(
+            "output_dir", Path, "Folder for models, checkpoints and logs.", RUN, default=inspect.Parameter.empty
         ),
-    ] = None,
-    eval_data: Annotated[
-        list[Path] | None,
-        typer.Option(help="JSONL to validate on. Default: 1% of the rows, held out.", rich_help_panel=TEXT),
-    ] = None,
-    config: Annotated[
-        str | None,
-        typer.Option(help="A recipe: a TOML file, or `starter` for the bundled one. Flags win.", rich_help_panel=TEXT),
-    ] = None,
-    corpus: Annotated[
-        Path | None, typer.Option(help="Folder in which the recipe's files are.", rich_help_panel=TEXT)
-    ] = None,
-    model: Annotated[
-        Path | None, typer.Option(help="Model folder to fine-tune; keeps its vocabulary.", rich_help_panel=MODEL)
-    ] = None,
-    from_scratch: Annotated[
-        bool, typer.Option("--from-scratch", help="Start anew (the default without --model).", rich_help_panel=MODEL)
-    ] = False,
-    vocab_size: Annotated[int | None, typer.Option(help="Tokens of the new vocabulary.", rich_help_panel=MODEL)] = None,
-    n_layer: Annotated[int | None, typer.Option(rich_help_panel=MODEL)] = None,
-    n_head: Annotated[int | None, typer.Option(rich_help_panel=MODEL)] = None,
-    n_embd: Annotated[int | None, typer.Option(rich_help_panel=MODEL)] = None,
-    n_positions: Annotated[int | None, typer.Option(help="The window, in tokens.", rich_help_panel=MODEL)] = None,
-    dropout: Annotated[float | None, typer.Option(rich_help_panel=MODEL)] = None,
-    max_steps: Annotated[
-        int | None, typer.Option(help="Optimizer steps; wins over --num-train-epochs.", rich_help_panel=STEPS)
-    ] = None,
-    num_train_epochs: Annotated[float | None, typer.Option(rich_help_panel=STEPS)] = None,
-    per_device_train_batch_size: Annotated[
-        int | None, typer.Option(help="Packed sequences of --max-length tokens a batch.", rich_help_panel=STEPS)
-    ] = None,
-    gradient_accumulation_steps: Annotated[int | None, typer.Option(rich_help_panel=STEPS)] = None,
-    max_length: Annotated[int | None, typer.Option(help="Longest sequence, in tokens.", rich_help_panel=STEPS)] = None,
-    learning_rate: Annotated[float | None, typer.Option(rich_help_panel=STEPS)] = None,
-    warmup_steps: Annotated[int | None, typer.Option(rich_help_panel=STEPS)] = None,
-    weight_decay: Annotated[float | None, typer.Option(rich_help_panel=STEPS)] = None,
-    max_grad_norm: Annotated[float | None, typer.Option(rich_help_panel=STEPS)] = None,
-    bf16: Annotated[
-        bool | None, typer.Option("--bf16/--no-bf16", help="Mixed precision in bfloat16.", rich_help_panel=STEPS)
-    ] = None,
-    seed: Annotated[int | None, typer.Option(rich_help_panel=STEPS)] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 …", rich_help_panel=RUN)] = "auto",
-    eval_steps: Annotated[int | None, typer.Option(rich_help_panel=RUN)] = None,
-    save_steps: Annotated[int | None, typer.Option(rich_help_panel=RUN)] = None,
-    save_total_limit: Annotated[int | None, typer.Option(help="Checkpoints kept.", rich_help_panel=RUN)] = None,
-    logging_steps: Annotated[int | None, typer.Option(rich_help_panel=RUN)] = None,
-    resume: Annotated[
-        bool,
-        typer.Option("--resume", help="Go on from the newest checkpoint in --output-dir.", rich_help_panel=RUN),
-    ] = False,
+        _parameter(
+            "data", list[str] | None, "JSONL to learn; several times if need be. REPEATS: visits an epoch.", DATA,
+            metavar="FILE[:REPEATS]",
+        ),
+        _parameter(
+            "config", str | None, "YAML or TOML with settings; `starter`: the bundled one. Flags win.", DATA,
+            metavar="FILE",
+        ),
+        _parameter("corpus", Path | None, "Folder in which the config's files are.", DATA),
+        _parameter(
+            "resume", bool, "Go on from the newest checkpoint in --output-dir.", RUN, "--resume", default=False
+        ),
+        *(_setting(item) for item in dataclasses.fields(TrainingSettings)),
+    ]  # fmt: skip
+    train.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    train.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return train
+
+
+def _setting(item: "dataclasses.Field[Any]") -> inspect.Parameter:
+    shown = help_of(item)
+    kind: Any = get_type_hints(TrainingSettings)[item.name]
+    is_plain = item.default in (None, (), False, 0) or item.name == "task"
+    text = shown.text if is_plain else f"{shown.text} ({item.default})"
+    kind = list[Path] if kind == tuple[Path, ...] else kind
+    names = ("--from-scratch",) if item.name == "from_scratch" else ()
+    return _parameter(item.name, kind | None, text, shown.panel, *names)
+
+
+def _parameter(
+    name: str, kind: Any, text: str, panel: str, *names: str, default: Any = None, metavar: str | None = None
+) -> inspect.Parameter:
+    option = typer.Option(*names, help=text, rich_help_panel=panel, metavar=metavar, show_default=False)
+    annotation = Annotated[kind, option]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _train(
+    output_dir: Path, data: Sequence[str], config: str | None, corpus: Path | None, resume: bool, flags: dict[str, Any]
 ) -> None:
-    """Train a GPT-2 on your own text: from scratch with its own vocabulary, or from a model folder.
+    from gpt2svc.config import load_settings
+    from gpt2svc.training.request import requested_run
 
-    The best model by validation loss is written to --output-dir, ready for `gpt2svc serve --model DIR` and for
-    transformers. Ctrl-C saves a checkpoint; `gpt2svc train --resume --output-dir DIR` goes on exactly where it was.
-    """
-    if from_scratch and model is not None:
-        raise InvalidInputError("--from-scratch and --model exclude each other.", field="model")
-    chosen: dict[str, dict[str, Any]] = {
-        "shape": {
-            "vocab_size": vocab_size, "n_layer": n_layer, "n_head": n_head, "n_embd": n_embd,
-            "n_positions": n_positions, "dropout": dropout,
-        },
-        "optimisation": {
-            "max_steps": max_steps, "num_train_epochs": num_train_epochs,
-            "per_device_train_batch_size": per_device_train_batch_size,
-            "gradient_accumulation_steps": gradient_accumulation_steps, "max_length": max_length,
-            "learning_rate": learning_rate, "warmup_steps": warmup_steps, "weight_decay": weight_decay,
-            "max_grad_norm": max_grad_norm, "bf16": bf16, "seed": seed,
-        },
-        "reporting": {
-            "eval_steps": eval_steps, "save_steps": save_steps, "save_total_limit": save_total_limit,
-            "logging_steps": logging_steps,
-        },
-    }  # fmt: skip
-    recipe = _base_recipe(output_dir, config, corpus, model, resume)
-    recipe = dataclasses.replace(
-        recipe,
-        **{name: _replaced(getattr(recipe, name), values) for name, values in chosen.items()},
-        **_sources(data, eval_data),
-    )
-    _finish(_run(recipe, output_dir, resume, device))
+    if flags["validation_data"] is not None:
+        flags["validation_data"] = tuple(flags["validation_data"])
+    settings, sources = requested_run(
+        output_dir, flags, data=data, config=config, corpus=corpus, resume=resume,
+        models_dir=load_settings().models_dir,
+    )  # fmt: skip
+    _finish(_run(settings, sources, output_dir, resume))
 
 
-def _base_recipe(
-    output_dir: Path, config: str | None, corpus: Path | None, model: Path | None, resume: bool
-) -> "Recipe":
-    from gpt2svc.training.recipe import BUNDLED_RECIPES, FINE_TUNING, Recipe, read_recipe
-    from gpt2svc.training.trainer import saved_recipe
+def _run(settings: TrainingSettings, sources: tuple[Source, ...], output_dir: Path, resume: bool) -> "Outcome":
+    # Before torch is imported: threads that wait busily slow a shared machine tenfold.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    from gpt2svc.training.run import check_extra, train
 
-    saved = saved_recipe(output_dir) if resume else None
-    if saved is not None and config is None and model is None:
-        return saved
-    if config is not None:
-        bundled = BUNDLED_RECIPES / f"{config}.toml"
-        path = bundled if bundled.exists() and not Path(config).exists() else Path(config)
-        recipe = read_recipe(path, corpus or path.parent)
-        return dataclasses.replace(recipe, initial_model=model) if model else recipe
-    if model is not None:
-        return Recipe(sources=(), initial_model=model, optimisation=FINE_TUNING)
-    return Recipe(sources=())
-
-
-def _sources(data: list[str] | None, eval_data: list[Path] | None) -> dict[str, Any]:
-    from gpt2svc.training.recipe import Source
-
-    sources: dict[str, Any] = {}
-    if data:
-        sources["sources"] = tuple(_source(entry) for entry in data)
-    if eval_data:
-        sources["validation"] = tuple(Source(path) for path in eval_data)
-    return sources
-
-
-def _source(entry: str) -> Any:
-    from gpt2svc.training.recipe import Source
-
-    path, colon, repeats = entry.rpartition(":")
-    if colon and not Path(entry).exists():
-        try:
-            return Source(Path(path), repeats=float(repeats))
-        except ValueError:
-            return Source(Path(entry))
-    return Source(Path(entry))
-
-
-def _replaced(settings: Settings, values: dict[str, Any]) -> Settings:
-    given = {name: value for name, value in values.items() if value is not None}
-    return dataclasses.replace(settings, **given)  # type: ignore[type-var]
-
-
-def _run(recipe: "Recipe", output_dir: Path, resume: bool, device: str) -> "Outcome":
+    check_extra()
     from rich.console import Console
 
     from gpt2svc.training.display import ConsoleDisplay
     from gpt2svc.training.documents import CorpusError
-    from gpt2svc.training.trainer import train as train_model
 
     try:
-        with ConsoleDisplay(Console(stderr=True), recipe.reporting.logging_steps) as display:
-            return train_model(recipe, output_dir, display, is_resumed=resume, device=device)
+        with ConsoleDisplay(Console(stderr=True), settings.logging_steps) as display:
+            return train(settings, sources, output_dir, display, resume=resume)
     except CorpusError as error:
         for problem in error.problems:
             message(problem)
         raise
-    except MemoryError as error:
-        raise Gpt2svcError("The memory is full: lower --per-device-train-batch-size or --max-length.") from error
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not any(sign in str(error).lower() for sign in _OUT_OF_MEMORY):
+            raise
+        raise Gpt2svcError(
+            "The memory is full: lower --per-device-train-batch-size or --max-length, or add --gradient-checkpointing."
+        ) from error
 
 
 def _finish(outcome: "Outcome") -> None:
-    progress = outcome.progress
-    if outcome.signal_number is not None and progress.step < outcome.num_steps:
+    if outcome.signal_number is not None:
         name = signal.Signals(outcome.signal_number).name
         message(
-            f"Stopped by {name} after step {progress.step} of {outcome.num_steps}; everything is saved. Go on with:\n"
+            f"Stopped by {name} after step {outcome.step} of {outcome.num_steps}; everything is saved. Go on with:\n"
             f"  gpt2svc train --resume --output-dir {outcome.output_dir}"
         )
         raise typer.Exit(128 + outcome.signal_number)
-    best = (
-        "" if progress.best_loss is None else f", validation loss {progress.best_loss:.4f} at step {progress.best_step}"
-    )
-    message(f"Done: {progress.step} steps, {progress.num_tokens} tokens{best}.")
-    write(str(outcome.output_dir))
+    best = "" if outcome.best_loss is None else f"; the best, at step {outcome.best_step}, has {outcome.best_loss:.4f}"
+    message(f"Done: {outcome.step} steps, {outcome.num_tokens} tokens{best}. Try it with:")
+    message(f"  gpt2svc serve --model {outcome.output_dir / 'best_model'}")
+    write(str(outcome.output_dir / "best_model"))

@@ -1,4 +1,4 @@
-"""Reading training text: JSONL rows of `{"messages": […]}` or `{"text": …}`, every bad line reported."""
+"""Reading training data: JSONL in UTF-8, with or without a byte order mark, every bad line reported."""
 
 from __future__ import annotations
 
@@ -6,32 +6,29 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gpt2svc.errors import InvalidInputError
-from gpt2svc.training.recipe import Source
-from gpt2svc.training.transcript import ROLE_LABELS, Turn, render_transcript
+from gpt2svc.training.rows import BadRowError, Document, parse_row
+from gpt2svc.training.settings import Source
 
 MAX_REPORTED_LINES = 20
 
 
 @dataclass(frozen=True)
-class Document:
-    """One text to learn. Conversations can be joined, running text can't."""
-
-    text: str
-    is_conversation: bool
-    opening: str  # what duplicates are counted by
-
-
-@dataclass(frozen=True)
 class SourceDocuments:
+    """What a file holds; `lines[i]` is the line number of `documents[i]`."""
+
     source: Source
     documents: tuple[Document, ...]
-    digest: str  # SHA-256 of the file, so that a resumed run notices other text
+    lines: tuple[int, ...]
+    digest: str  # SHA-256 of the file, so that a resumed run notices other data
     num_excluded: int
+
+    def place(self, index: int) -> str:
+        return f"{self.source.path}:{self.lines[index]}"
 
 
 class CorpusError(InvalidInputError):
@@ -43,11 +40,7 @@ class CorpusError(InvalidInputError):
         super().__init__(f"{count} be used; the first: {problems[0]}", field="data")
 
 
-class _BadRowError(Exception):
-    pass
-
-
-def read_sources(sources: tuple[Source, ...]) -> list[SourceDocuments]:
+def read_sources(sources: Sequence[Source]) -> list[SourceDocuments]:
     """Every source's documents, in order.
 
     Raises CorpusError with the bad lines of all files, InvalidInputError where a file can't be read or holds nothing.
@@ -66,13 +59,14 @@ def read_sources(sources: tuple[Source, ...]) -> list[SourceDocuments]:
 def _read(source: Source, problems: list[str]) -> SourceDocuments:
     patterns = [_compile(pattern) for pattern in source.exclude]
     documents: list[Document] = []
+    lines: list[int] = []
     num_excluded = 0
     seen: Counter[str] = Counter()
     digest = hashlib.sha256()
     for number, row in _rows(source, problems, digest):
         try:
-            document = _document(row)
-        except _BadRowError as error:
+            document = parse_row(row)
+        except BadRowError as error:
             problems.append(f"{source.path}:{number}: {error}")
             continue
         seen[document.opening] += 1
@@ -81,7 +75,8 @@ def _read(source: Source, problems: list[str]) -> SourceDocuments:
             num_excluded += 1
         else:
             documents.append(document)
-    return SourceDocuments(source, tuple(documents), digest.hexdigest(), num_excluded)
+            lines.append(number)
+    return SourceDocuments(source, tuple(documents), tuple(lines), digest.hexdigest(), num_excluded)
 
 
 def _rows(source: Source, problems: list[str], digest: Any) -> Iterator[tuple[int, Any]]:
@@ -101,54 +96,10 @@ def _rows(source: Source, problems: list[str], digest: Any) -> Iterator[tuple[in
                     problems.append(f"{source.path}:{number}: not JSON: {error.msg} at column {error.colno}")
                 except RecursionError:
                     problems.append(f"{source.path}:{number}: nested too deeply")
+                except ValueError as error:  # a number of more digits than Python converts
+                    problems.append(f"{source.path}:{number}: not JSON that can be read: {error}")
     except OSError as error:
         raise InvalidInputError(f"Can't read {source.path}: {error.strerror}.", field="data") from error
-
-
-def _document(row: Any) -> Document:
-    if not isinstance(row, dict):
-        raise _BadRowError(f"an object is needed, not {type(row).__name__}")
-    if "messages" in row:
-        turns = _turns(row["messages"])
-        text = render_transcript(turns)
-        _check_encodable(text)
-        return Document(text, is_conversation=True, opening=turns[0].content)
-    if "text" in row:
-        text = row["text"]
-        if not isinstance(text, str) or not text.strip():
-            raise _BadRowError('"text" must be a string that is not blank')
-        _check_encodable(text)
-        return Document(text, is_conversation=False, opening=text)
-    raise _BadRowError('neither "messages" nor "text" is there')
-
-
-def _turns(messages: Any) -> list[Turn]:
-    if not isinstance(messages, list) or not messages:
-        raise _BadRowError('"messages" must be a list that is not empty')
-    turns = []
-    for index, message in enumerate(messages):
-        place = f"messages[{index}]"
-        if not isinstance(message, dict):
-            raise _BadRowError(f"{place} must be an object")
-        role, content = message.get("role"), message.get("content")
-        if not isinstance(role, str) or role not in ROLE_LABELS:
-            raise _BadRowError(f'{place}.role must be "user" or "assistant", not {role!r}')
-        if not isinstance(content, str):
-            raise _BadRowError(f"{place}.content must be a string")
-        turns.append(Turn(role, content))
-    # A document ends with a reply: what follows the last one would teach the model to end after a question.
-    while turns and turns[-1].role == "user":
-        turns.pop()
-    if not turns:
-        raise _BadRowError("no assistant's message is there to learn from")
-    return turns
-
-
-def _check_encodable(text: str) -> None:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise _BadRowError(f"a lone surrogate at character {error.start + 1} of the text") from None
 
 
 def _compile(pattern: str) -> re.Pattern[str]:
