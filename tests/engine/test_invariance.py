@@ -126,7 +126,7 @@ def tally(model: GPT2) -> Iterator[Counter[str]]:
     database=None,
 )
 @given(
-    plans=st.lists(PLANS, min_size=1, max_size=40 if NUM_EXAMPLES else 12),
+    plans=st.integers(1, 40 if NUM_EXAMPLES else 12).flatmap(lambda n: st.lists(PLANS, min_size=n, max_size=n)),
     max_num_seqs=st.integers(1, 32),
     max_num_batched_tokens=st.one_of(st.integers(1, 512), st.sampled_from([1, 7, 33, 64, 256, 512])),
     is_speculation_enabled=st.booleans(),
