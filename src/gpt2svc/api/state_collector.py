@@ -1,5 +1,7 @@
 """Metrics that are not counted but looked up when /metrics is read: what runs, what waits, what is left."""
 
+import asyncio
+import threading
 from collections.abc import Iterator
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
@@ -28,7 +30,16 @@ class StateCollector(Collector):
         yield _gauge("admission_max_requests", "Places for replies.", admission.max_requests)
         yield _gauge("admission_tokens", "Tokens that the replies in progress may need.", admission.num_tokens)
         yield _gauge("admission_max_tokens", "Tokens that they may need at most.", admission.max_tokens)
+        yield _gauge("asyncio_tasks", "Tasks of the event loop.", _num_tasks())
+        yield _gauge("threads", "Threads of the API process.", threading.active_count())
         yield from _engine_metrics(self._engines.states())
+
+
+def _num_tasks() -> int:
+    try:
+        return len(asyncio.all_tasks())
+    except RuntimeError:
+        return 0  # read from outside the loop
 
 
 def _engine_metrics(states: list[EngineState]) -> Iterator[Metric]:

@@ -43,6 +43,11 @@ def serve(
     log_format: Annotated[str | None, typer.Option(help="text or json.")] = None,
 ) -> None:
     """Run the service. Flags win over GPT2SVC_* variables, .env and gpt2svc.toml: see `gpt2svc config show`."""
+    import signal
+
+    # NOTE: until the server is up and drains at a signal, nothing has been promised to anybody: leaving is enough.
+    signal.signal(signal.SIGTERM, _leave)
+
     import gc
 
     gc.disable()  # until the service is up: imports make objects that stay, and looking through them costs a tenth
@@ -76,6 +81,10 @@ def serve(
 
     with listener, asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(_run(settings, listener))
+
+
+def _leave(_: int, __: object) -> None:
+    raise SystemExit(0)
 
 
 def _quieten_libraries(log_level: str) -> None:
