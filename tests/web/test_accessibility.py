@@ -41,6 +41,14 @@ def test_axe_finds_nothing(service: WebService, open_page: OpenPage, lang: str, 
     check(chat, "list, 360")
     chat.page.keyboard.press("Escape")
     chat.page.set_viewport_size({"width": 1440, "height": 800})
+    chat.page.locator(".actions .icon-button:has(path[d^='M4 6h13'])").click()
+    expect(chat.page.locator(".bars")).to_be_visible()
+    chat.page.locator(".prompt summary").click()
+    for width in (1440, 820, 360):
+        chat.page.set_viewport_size({"width": width, "height": 800})
+        check(chat, f"inspector, {width}")
+    chat.page.keyboard.press("Escape")
+    chat.page.set_viewport_size({"width": 1440, "height": 800})
     dialogs = {"details": "g2-message.assistant .actions button >> nth=-1", "keys": ".only-wide[aria-label]"}
     for name, opener in {**dialogs, "transfer": ".link.transfer"}.items():
         chat.page.locator(opener).first.click()
@@ -62,6 +70,11 @@ def test_nothing_is_cut_off_at_320_pixels(service: WebService, open_page: OpenPa
         .filter((e) => e.checkVisibility() && !e.closest('.visually-hidden') && e.getBoundingClientRect().right > 321)
         .map((e) => e.className)"""
     assert chat.page.evaluate(overflowing) == []
+    chat.page.locator(".actions .icon-button:has(path[d^='M4 6h13'])").click()
+    expect(chat.page.locator(".bars")).to_be_visible()
+    assert chat.page.evaluate(width) <= 320
+    assert chat.page.evaluate(overflowing) == []
+    chat.page.keyboard.press("Escape")
     chat.page.locator("button.chip").click()
     assert chat.page.evaluate(width) <= 320
     assert chat.page.evaluate("document.querySelector('aside.sampling').scrollWidth") <= 320

@@ -135,6 +135,50 @@ def own_service(tmp_path: Path) -> object:
         yield service
 
 
+def test_a_reply_cut_at_every_tenth_token_in_turn_by_socket_reload_and_restart_is_the_uncut_one(
+    own_service: WebService, open_page: OpenPage
+) -> None:
+    service = own_service
+    service.say(REPLY)
+    service.do(lambda: service.engine.hold_at(10))
+    conversation = new_conversation(service)
+    chat = open_page(service.url).open(f"/#{conversation}")
+    chat.say("go on")
+    ids = service.engine.encode(REPLY)
+    num_before = 0  # tokens of earlier lives of the service
+    for index, num_tokens in enumerate(range(10, NUM_TOKENS, 10)):
+        shown = service.engine.decode(ids[: num_tokens - 8]).rstrip("\ufffd \n")
+        chat.page.wait_for_function(
+            "length => (document.querySelector('.is-live .text')?.textContent.length ?? 0) >= length", arg=len(shown)
+        )
+        assert REPLY.startswith(chat.reply_text())
+        kind = ("cut", "reload", "restart")[index % 3]
+        if kind == "restart":
+            service.stop()
+            service.start()
+            ending = chat.page.get_by_text("The reply was interrupted. What is here is stored.")
+            expect(ending).to_be_visible(timeout=30_000)
+            message = stored_reply(service, conversation)
+            assert chat.reply_text() == message["content"]
+            url = f"/api/conversations/{conversation}/messages/{message['id']}/tokens"
+            num_before = len(service.api("GET", url)["reply_token_ids"])
+            service.do(lambda: service.engine.say(ids[num_before:]))  # noqa: B023 (called at once)
+        elif kind == "cut":
+            service.do(service.proxy.cut)
+        num_next = num_tokens + 10 - num_before
+        service.do(lambda: service.engine.hold_at(num_next))  # noqa: B023 (called at once)
+        service.do(service.engine._notify)
+        if kind == "reload":
+            chat.page.reload()
+        elif kind == "restart":
+            chat.button("Continue").first.click()
+    service.do(service.engine.release)
+    expect(chat.replies.last).to_contain_text("кінець.")
+    chat.wait_until_idle()
+    assert chat.reply_text() == REPLY == stored_reply(service, conversation)["content"]
+    assert service.engine.requests[-1].prompt_token_ids[-num_before:] == ids[:num_before]
+
+
 def test_a_restart_of_the_service_loses_and_doubles_nothing(own_service: WebService, open_page: OpenPage) -> None:
     service = own_service
     service.say(REPLY)

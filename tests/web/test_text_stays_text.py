@@ -1,5 +1,7 @@
 """What people and models write is shown as written: in messages, titles, names of models, and errors."""
 
+import json
+
 from playwright.sync_api import expect
 
 from tests.web.conftest import OpenPage
@@ -32,6 +34,25 @@ def test_messages_and_titles_stay_text(service: WebService, open_page: OpenPage)
         assert chat.page.locator(".row-title *").count() == 0
     chat.page.reload()
     expect(chat.rows).to_have_count(len(CORPUS))
+    assert chat.page.evaluate("window.hacked") is None
+
+
+def test_tokens_and_prompts_stay_text(service: WebService, open_page: OpenPage) -> None:
+    chat = open_page().open()
+    text = "".join(CORPUS[:6])
+    service.say(text)
+    # Tokens as long as markup, as another vocabulary could have them.
+    words = json.dumps([*CORPUS, *["<b>bold</b>"] * 300])
+    chat.page.route("**/vocabulary?*", lambda route: route.fulfill(body=f'{{"tokens": {words}}}'))
+    chat.page.get_by_role("spinbutton", name="Reply length, exact value").fill("400")
+    chat.say(text)
+    chat.wait_until_idle()
+    chat.button("Where each token came from").click()
+    expect(chat.page.locator(".bars")).to_be_visible()
+    chat.page.locator(".prompt summary").click()
+    expect(chat.page.locator(".token").first).to_be_visible()
+    expect(chat.page.get_by_role("option", name="<b>bold</b>").first).to_be_visible()
+    assert chat.page.locator(".token :not(br), .pick *, g2-inspector script, g2-inspector b").count() == 0
     assert chat.page.evaluate("window.hacked") is None
 
 

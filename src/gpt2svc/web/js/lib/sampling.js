@@ -6,6 +6,8 @@
 
 /** @typedef {import("../engine/types.js").Settings} Settings */
 
+const ID_ROOM = 0x100000;
+
 /**
  * By rank: `ids`, likeliest first, lower id first among equals; `scored`, probabilities after penalties and temperature;
  * `drawn`, those of what the filters keep, 0 for the rest. By token id: `raw`, the model's own.
@@ -21,24 +23,33 @@
  * @returns {Distribution}
  */
 export function distributionOf(logits, history, numPrompt, settings, stopId) {
-  const scores = Float32Array.from(logits);
+  const scores = logits.slice();
   penalize(scores, history, numPrompt, settings);
   banRepeats(scores, history, settings.no_repeat_ngram_size ?? 0);
   if (stopId !== null && history.length - numPrompt < (settings.min_new_tokens ?? 0)) scores[stopId] = -Infinity;
   const temperature = Math.fround(settings.temperature ?? 1);
   if (temperature > 0) for (let i = 0; i < scores.length; i += 1) scores[i] /= temperature;
   const ids = ranked(scores);
-  const weights = Float64Array.from(ids, (id) => Math.exp(scores[id] - scores[ids[0]]));
+  const weights = new Float64Array(ids.length);
+  const raw = new Float64Array(ids.length);
+  // NOTE: plain loops: with callbacks, GPT-2's vocabulary would take five times as long.
+  for (let rank = 0; rank < ids.length; rank += 1) {
+    weights[rank] = Math.exp(scores[ids[rank]] - scores[ids[0]]);
+    raw[rank] = Math.exp(logits[rank] - logits[ids[0]]);
+  }
   const scored = shares(weights);
   if (temperature === 0) weights.fill(0, 1);
   else filter(weights, settings);
-  const raw = Float64Array.from(logits, (logit) => Math.exp(logit - logits[ids[0]]));
-  return { ids, raw: shares(raw), scored, drawn: shares(weights), numKept: weights.reduce((n, each) => n + (each > 0 ? 1 : 0), 0) };
+  let numKept = 0;
+  for (let rank = 0; rank < weights.length; rank += 1) if (weights[rank] > 0) numKept += 1;
+  return { ids, raw: shares(raw), scored, drawn: shares(weights), numKept };
 }
 
 /** In bits: how open the choice is. @param {Float64Array} probabilities */
 export function entropyOf(probabilities) {
-  return probabilities.reduce((sum, p) => sum - (p > 0 ? p * Math.log2(p) : 0), 0);
+  let sum = 0;
+  for (let i = 0; i < probabilities.length; i += 1) if (probabilities[i] > 0) sum -= probabilities[i] * Math.log2(probabilities[i]);
+  return sum;
 }
 
 /** @param {Float32Array} scores @param {readonly number[]} history @param {number} numPrompt @param {Settings} settings */
@@ -67,20 +78,24 @@ function banRepeats(scores, history, size) {
 function ranked(scores) {
   const bits = new Uint32Array(scores.buffer);
   // Numbers that sort themselves: a float's bits, turned so that higher scores come first, and its id below them.
-  const keys = Float64Array.from(bits, (each, id) => (each >>> 31 ? each : 0x7fffffff - each) * 0x100000 + id);
-  return Uint32Array.from(keys.sort(), (key) => key % 0x100000);
+  const keys = new Float64Array(bits.length);
+  for (let id = 0; id < bits.length; id += 1) keys[id] = (bits[id] >>> 31 ? bits[id] : 0x7fffffff - bits[id]) * ID_ROOM + id;
+  keys.sort();
+  const ids = new Uint32Array(bits.length);
+  for (let rank = 0; rank < ids.length; rank += 1) ids[rank] = keys[rank] % ID_ROOM;
+  return ids;
 }
 
 /** What filters drop becomes 0. @param {Float64Array} weights by rank, the first is 1 @param {Settings} settings */
 function filter(weights, { top_k = 0, top_p = 1, min_p = 0, typical_p = 1 }) {
   const border = top_k > 0 ? weights[Math.min(top_k, weights.length) - 1] : 0;
-  const most = top_p < 1 ? top_p * sumOf(weights.map((each) => (each < border ? 0 : each))) : Infinity;
+  for (let rank = weights.length - 1; weights[rank] < border; rank -= 1) weights[rank] = 0;
+  const most = top_p < 1 ? top_p * sumOf(weights) : Infinity;
   let above = 0;
   for (let rank = 0; rank < weights.length; rank += 1) {
-    const weight = weights[rank] < border ? 0 : weights[rank];
-    const isKept = (above < most || rank === 0) && weight >= min_p;
+    const weight = weights[rank];
+    if ((above >= most && rank > 0) || weight < min_p) weights[rank] = 0;
     above += weight;
-    weights[rank] = isKept ? weight : 0;
   }
   if (typical_p < 1) keepTypical(weights, typical_p);
 }
@@ -88,7 +103,7 @@ function filter(weights, { top_k = 0, top_p = 1, min_p = 0, typical_p = 1 }) {
 /** Those whose surprise is nearest to the expected one, up to a probability. @param {Float64Array} weights @param {number} mass */
 function keepTypical(weights, mass) {
   const probabilities = shares(weights);
-  const expected = probabilities.reduce((sum, p) => sum - (p > 0 ? p * Math.log(p) : 0), 0);
+  const expected = entropyOf(probabilities) * Math.LN2;
   const distances = probabilities.map((p) => Math.abs(-Math.log(p) - expected));
   const order = Uint32Array.from(distances.keys()).sort((a, b) => distances[a] - distances[b] || a - b);
   let sum = 0;
@@ -99,11 +114,15 @@ function keepTypical(weights, mass) {
 
 /** @param {Float64Array} values */
 function sumOf(values) {
-  return values.reduce((sum, each) => sum + each, 0);
+  let sum = 0;
+  for (let i = 0; i < values.length; i += 1) sum += values[i];
+  return sum;
 }
 
 /** @param {Float64Array} weights */
 function shares(weights) {
   const total = sumOf(weights);
-  return weights.map((each) => each / total);
+  const all = new Float64Array(weights.length);
+  for (let i = 0; i < all.length; i += 1) all[i] = weights[i] / total;
+  return all;
 }

@@ -81,7 +81,8 @@ export class Chat {
       if (opened !== this.#opened) return;
       const live = this.reply.peek();
       // A reply was accepted while this was on its way: what has come is older than what is shown.
-      if (live !== null && !messages.some((message) => message.id === live.messageId)) return this.load(opened);
+      const known = new Set(messages.map((message) => message.id));
+      messages.push(...this.messages.peek().filter(({ id }) => !known.has(id) && live !== null && [live.userMessageId, live.messageId].includes(id)));
       batch(() => {
         this.conversation.set(conversation);
         this.app.sampling.load(conversation.settings);
