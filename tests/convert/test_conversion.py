@@ -195,6 +195,10 @@ def test_the_command_says_what_it_did_and_ends_errors_with_two(
     assert main.run(["convert", str(gpt1_checkpoint), "--output", str(tmp_path / "out")]) == 0
     out, err = capsys.readouterr()
     assert out.strip() == str(tmp_path / "out")
-    assert "doesn't serve GPT-1" in err
+    assert "GPT-1 numpy shards" in err
+    served = ModelFolder.open(tmp_path / "out")
+    assert served.config.architecture == "openai-gpt"
+    tokenizer = served.load_tokenizer()
+    assert tokenizer.decode(tokenizer.encode("AB c")) == "ab c"
     assert main.run(["convert", str(tmp_path / "missing"), "--output", str(tmp_path / "other")]) == 2
     assert "missing" in capsys.readouterr().err

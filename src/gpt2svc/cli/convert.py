@@ -22,7 +22,7 @@ def convert(
 ) -> None:
     """Convert a checkpoint to safetensors: OpenAI's GPT-2 (TensorFlow), GPT-1 (numpy), or pytorch_model.bin.
 
-    The output loads in transformers; a GPT-2 is ready for `gpt2svc serve --model DIR`.
+    The output loads in transformers and is ready for `gpt2svc serve --model DIR`.
     """
     from gpt2svc.convert.conversion import convert as convert_source
 
@@ -32,7 +32,5 @@ def convert(
         return
     if result.num_ignored:
         message(f"{result.num_ignored} variables were left out: an optimizer's, not the model's.")
-    if result.model_type != "gpt2":
-        message("This is a GPT-1: transformers loads it, gpt2svc itself doesn't serve GPT-1.")
     message(f"Converted from {result.kind}.")
     write(str(result.output))

@@ -23,7 +23,7 @@ _NAME = typer.Argument(
     ..., metavar="MODEL", help="A hub name such as openai-community/gpt2, or gpt2 for short; @revision if wanted."
 )
 
-_HEADINGS = ("NAME", "PARAMETERS", "SIZE", "CONTEXT", "REVISION")
+_HEADINGS = ("NAME", "TASK", "PARAMETERS", "SIZE", "CONTEXT", "REVISION")
 
 models_app = typer.Typer(name="models", no_args_is_help=True, help="The models on this machine.")
 
@@ -80,6 +80,7 @@ def show(
         )
     tokenizer = folder.load_tokenizer()
     described = _described_folder(folder) | {
+        "tokenization": tokenizer.tokenization,
         "eos_token_id": tokenizer.eos_token_id,
         "tokenizer_size": tokenizer.vocab_size,
     }
@@ -120,11 +121,15 @@ def _described(entry: "CatalogueEntry") -> dict[str, Any]:
 
 
 def _described_folder(folder: "ModelFolder") -> dict[str, Any]:
+    from gpt2svc.models.task_head import task_of
+
     config = folder.config
     return {
         "name": folder.name,
         "path": str(folder.path),
         "revision": folder.revision,
+        "architecture": config.architecture,
+        "task": task_of(config.head),
         "parameters": folder.num_parameters,
         "size_bytes": folder.num_bytes,
         "dtype": config.dtype,
@@ -136,13 +141,22 @@ def _described_folder(folder: "ModelFolder") -> dict[str, Any]:
     }
 
 
-def _row(entry: "CatalogueEntry") -> tuple[str, str, str, str, str]:
+def _row(entry: "CatalogueEntry") -> tuple[str, ...]:
+    from gpt2svc.models.task_head import task_of
+
     folder = entry.folder
     if folder is None:
-        return (entry.name, "broken", "", "", entry.revision[:12])
+        return (entry.name, "", "broken", "", "", entry.revision[:12])
     parameters = f"{folder.num_parameters / 1e6:,.1f} M"
     size = f"{folder.num_bytes / 1e6:,.1f} MB"
-    return (entry.name, parameters, size, str(folder.config.n_positions), folder.revision[:12])
+    return (
+        entry.name,
+        task_of(folder.config.head),
+        parameters,
+        size,
+        str(folder.config.n_positions),
+        folder.revision[:12],
+    )
 
 
 @contextmanager

@@ -8,6 +8,8 @@ from gpt2svc.models.chunk import Chunk
 from gpt2svc.models.folder import ModelFolder
 from gpt2svc.models.gpt2 import GPT2
 from gpt2svc.models.loading import load_model
+from gpt2svc.models.native.library import NativeLibrary
+from gpt2svc.models.task_head import task_of
 from gpt2svc.models.quantization import Quantization, quantized_revision
 from gpt2svc.models.weights import ProgressCallback
 
@@ -43,6 +45,7 @@ def load_engine(
         name=folder.name,
         revision=quantized_revision(folder.revision, quantize),
         architecture=folder.config.architecture,
+        task=task_of(folder.config.head),
         device=str(torch_device),
         dtype=str(torch_dtype).removeprefix("torch."),
         quantize=quantize,

@@ -5,6 +5,7 @@ from typing import Literal
 
 from gpt2svc.engine.sampling_params import SamplingParams
 from gpt2svc.models.quantization import Quantization
+from gpt2svc.models.task_head import Task
 
 FinishReason = Literal["stop", "length", "abort", "error"]
 
@@ -130,7 +131,7 @@ class ModelInfo:
 
     name: str  # as asked for: "starter", a hub name, a folder
     revision: str  # content hash of the weights (first 12 hex digits of SHA-256) or the hub commit
-    architecture: str  # "gpt2"
+    architecture: str  # "gpt2" or "openai-gpt"
     device: str  # "cpu", "cuda:0", "mps"
     dtype: str  # "float32", "bfloat16", "float16"
     num_parameters: int
@@ -143,3 +144,4 @@ class ModelInfo:
     eos_token_id: int | None
     memory_bytes: int = 0  # weights and KV cache
     quantize: Quantization = "none"  # how few bits the weights have; `revision` says it too
+    task: Task = "text"

@@ -44,6 +44,19 @@ class ChoiceHead:
 
 TaskHead = ClassificationHead | ChoiceHead
 
+# What a model is for: to write; to classify and nothing else; to write and to choose.
+Task = Literal["text", "classification", "choice"]
+
+
+def task_of(head: TaskHead | None) -> Task:
+    match head:
+        case None:
+            return "text"
+        case ClassificationHead():
+            return "classification"
+        case ChoiceHead():
+            return "choice"
+
 
 def read_task_head(mapping: Mapping[str, Any], *, pad_token_id: int | None, source: str) -> TaskHead | None:
     """The head that config.json's `architectures` names; None of a plain language model. Raises ModelFormatError."""

@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field
 
 from gpt2svc.api.schemas.errors import ErrorBody
 from gpt2svc.models.folder import ModelFolder
+from gpt2svc.models.task_head import Task, task_of
 from gpt2svc.worker.protocol import EngineState, EngineStatus
 
 
@@ -22,7 +23,11 @@ class ModelOut(BaseModel):
     error: str | None = Field(description="Why it failed, and what to do.")
     num_restarts: int
     revision: str | None
-    architecture: str | None
+    architecture: str | None = Field(description="`gpt2` or `openai-gpt`.")
+    task: Task | None = Field(
+        description="`text` writes; `classification` is for `/api/classify` alone; `choice` writes and has a head for "
+        "`/api/choose`."
+    )
     device: str | None
     dtype: str | None
     num_parameters: int | None
@@ -43,6 +48,7 @@ class ModelOut(BaseModel):
             num_restarts=state.num_restarts,
             revision=info.revision if info else None,
             architecture=info.architecture if info else None,
+            task=info.task if info else None,
             device=info.device if info else None,
             dtype=info.dtype if info else None,
             num_parameters=info.num_parameters if info else None,
@@ -64,7 +70,8 @@ class ModelOut(BaseModel):
             error=problem,
             num_restarts=0,
             revision=revision or None,
-            architecture="gpt2" if folder else None,
+            architecture=config.architecture if config else None,
+            task=task_of(config.head) if config else None,
             device=None,
             dtype=None,
             num_parameters=None,
