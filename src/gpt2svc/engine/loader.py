@@ -8,7 +8,6 @@ from gpt2svc.models.chunk import Chunk
 from gpt2svc.models.folder import ModelFolder
 from gpt2svc.models.gpt2 import GPT2
 from gpt2svc.models.loading import load_model
-from gpt2svc.models.native.library import NativeLibrary
 from gpt2svc.models.task_head import task_of
 from gpt2svc.models.quantization import Quantization, quantized_revision
 from gpt2svc.models.weights import ProgressCallback
