@@ -180,12 +180,15 @@ def _middleware(settings: Settings, open_paths: frozenset[str], services: Servic
 
 
 def _limited_routes() -> list[APIRoute]:
-    """Those that begin replies and texts: they document 429."""
+    """Those that begin replies and texts: they document 429, and with another meaning only the import does."""
     return [
         route
         for resource in _RESOURCES
         for route in resource.router.routes
-        if isinstance(route, APIRoute) and "POST" in (route.methods or ()) and 429 in route.responses
+        if isinstance(route, APIRoute)
+        and "POST" in (route.methods or ())
+        and 429 in route.responses
+        and route.path != transfer.IMPORT_PATH
     ]
 
 
@@ -242,6 +245,7 @@ def _worker_pool(settings: Settings, catalogue: ModelCatalogue) -> WorkerPool:
         model=settings.model,
         models_dir=str(settings.models_dir),
         hub_endpoint=settings.hub_endpoint,
+        chat_template=str(settings.chat_template) if settings.chat_template is not None else None,
         device=settings.device,
         dtype=settings.dtype,
         quantize=settings.quantize,
