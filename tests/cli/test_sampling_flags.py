@@ -31,11 +31,12 @@ def test_every_setting_is_a_flag_and_only_what_was_given_arrives() -> None:
     given["length_penalty"] = 1.0  # others need num_beams, and those nothing that draws
     arguments = [part for name, value in given.items() for part in (flag(name), str(value))]
     more = ["--seed", "5", "--stop", "a", "--stop", "б", "--logit-bias", "7=-1.5", "--logprobs", "2"]
-    more += ["--early-stopping", "false"]
+    more += ["--early-stopping", "false", "--collapse-repeats", "--no-trim-to-sentence"]
     app = app_that_keeps(calls)
     assert CliRunner().invoke(app, ["hi", *arguments, *more]).exit_code == 0
     assert CliRunner().invoke(app, ["hi"]).exit_code == 0
     extra = {"seed": 5, "stop": ["a", "б"], "logit_bias": {"7": -1.5}, "logprobs": 2, "early_stopping": False}
+    extra |= {"collapse_repeats": True, "trim_to_sentence": False}
     assert calls == [("hi", {**given, **extra}), ("hi", {})]
     assert {*given, *extra} == set(SamplingSettings().to_mapping())
 

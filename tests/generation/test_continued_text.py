@@ -6,6 +6,7 @@ import pytest
 
 from gpt2svc.chat.prompt import TURN_LABELS
 from gpt2svc.generation.continued_text import ContinuedText
+from gpt2svc.generation.post_processing import PostProcessing
 from gpt2svc.generation.reply_prefix import ReplyPrefix, prefix_of_text, prefix_of_tokens
 from gpt2svc.generation.reply_text import ReplyText
 from gpt2svc.generation.stop_strings import StopStrings
@@ -74,6 +75,52 @@ def test_every_cut_leads_to_the_uncut_text(
             if again is not None:  # else a token's text came without a token of its own: see ContinuedText.finish
                 added = written(ContinuedText(tokenizer, stops, again), token_ids[len(again.tokens) :], has_end=has_end)
                 assert again.text + joined(added) == joined(uncut), cut
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        " One two. Three four! Five six… so. And",
+        " Yes. It is 3.14 metres so",
+        " Привіт! 👍🏽 І ще. Та",
+        " no end at all",
+        " a b c d a b c d a b e. F a b",
+        " Ні, ні. Ні, ні. Ні, ні. Так. a b c d\n\na b c d\n\na b",
+        " one\nUser: two",
+    ],
+)
+@pytest.mark.parametrize("collapse", [True, False])
+@pytest.mark.parametrize("trim", [True, False])
+def test_every_cut_leads_to_the_same_processed_text(
+    tokenizer: Tokenizer, text: str, collapse: bool, trim: bool
+) -> None:
+    processing = PostProcessing(collapse_repeats=collapse, trim_to_sentence=trim)
+    stops = StopStrings((), TURN_LABELS)
+    token_ids = tokenizer.encode(text)
+    uncut = written(ReplyText(tokenizer, stops, processing=processing), token_ids, has_end=False)
+    num_exact = 0
+    for cut in range(1, len(token_ids)):
+        kept = written(ReplyText(tokenizer, stops, processing=processing), token_ids[:cut], has_end=False)
+        assert [token.token_id for token in kept] == token_ids[: len(kept)]
+        if not joined(kept):
+            continue
+        prefix = prefix_of_tokens(joined(kept), kept, tokenizer, stops, was_cut=True, processing=processing)
+        assert prefix is not None
+        assert prefix.token_ids == tuple(token_ids[: len(kept)])
+        assert joined(kept).startswith(prefix.text)
+        continued = ContinuedText(tokenizer, stops, prefix, processing)
+        rest = written(continued, token_ids[len(kept) :], has_end=False)
+        assert prefix.text + joined(rest) == joined(uncut), cut
+        num_exact += 1
+    assert num_exact
+
+
+def test_passage_before_a_written_beginning_ends_is_not_said_again(tokenizer: Tokenizer) -> None:
+    prefix = prefix_of_text("One two three four.", tokenizer)
+    processing = PostProcessing(collapse_repeats=True, trim_to_sentence=True)
+    text = ContinuedText(tokenizer, StopStrings((), ()), prefix, processing)
+    rest = written(text, tokenizer.encode(" One two three four. Five. Six"), has_end=False)
+    assert joined(rest) == " Five."
 
 
 def test_stop_string_in_the_beginning_does_not_end_what_follows(tokenizer: Tokenizer) -> None:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gpt2svc.generation.reply_text import ReplyText, SettledToken
+from gpt2svc.generation.reply_text import ReplyText
+from gpt2svc.generation.settled_token import SettledToken
 from gpt2svc.generation.stop_strings import StopStrings
 from gpt2svc.models.tokenizer import Tokenizer
 from tests.fakes.tokenizer import TINY_VOCAB_SIZE, write_tokenizer_folder

@@ -14,6 +14,7 @@ from gpt2svc.chat.history import History, KeptReply
 from gpt2svc.chat.prompt import TURN_LABELS, Prompt, PromptBudget, build_prompt, has_text, render_messages
 from gpt2svc.chat.turn_request import ReplyCut
 from gpt2svc.errors import ContextWindowError, InvalidInputError
+from gpt2svc.generation.post_processing import PostProcessing
 from gpt2svc.generation.reply_prefix import ReplyPrefix, prefix_of_ids, prefix_of_text, prefix_of_tokens
 from gpt2svc.generation.settings import SETTING_SPECS, SamplingSettings
 from gpt2svc.generation.stop_strings import StopStrings
@@ -62,19 +63,31 @@ def plan_continuation(
         settings = replace(settings, seed=None)
     stop_strings = StopStrings(settings.stop, TURN_LABELS, tokenizer.tokenization)
     if kept.cut is not None:
-        prefix = _cut_prefix(kept.cut, reply_token_ids(kept, tokenizer, is_same_model)[0], tokenizer, stop_strings)
+        token_ids = reply_token_ids(kept, tokenizer, is_same_model)[0]
+        prefix = _cut_prefix(kept.cut, token_ids, tokenizer, stop_strings, settings.processing)
     else:
         own = None
-        if is_same_model:
-            own = prefix_of_tokens(message.content, kept.tokens, tokenizer, stop_strings, was_cut=not has_ended_itself)
+        if is_same_model and settings.collapse_repeats == base.collapse_repeats:
+            own = prefix_of_tokens(
+                message.content,
+                kept.tokens,
+                tokenizer,
+                stop_strings,
+                was_cut=not has_ended_itself,
+                processing=settings.processing,
+            )
         prefix = own or prefix_of_text(message.content, tokenizer)
     num_kept = len(prefix.tokens)
 
     num_added = _length_asked(asked)
-    if num_added is None and not has_ended_itself and base.max_new_tokens > num_kept and message.settings is not None:
+    num_made = num_kept
+    if kept.cut is None and message.finish_reason == "length" and message.usage is not None:
+        # What was made and did not become text, after the last sentence say, is made again.
+        num_made = max(num_kept, message.usage.get("completion_tokens", 0))
+    if num_added is None and not has_ended_itself and base.max_new_tokens > num_made and message.settings is not None:
         num_new = base.max_new_tokens
     else:
-        num_new = num_kept + (num_added if num_added is not None else length)
+        num_new = num_made + (num_added if num_added is not None else length)
     num_new = min(num_new, MAX_LENGTH)
     prompt = same_prompt(history.path, kept, tokenizer) if prefix.is_as_sampled else None
     if prompt is None or num_new <= num_kept or len(prompt.token_ids) + num_new > n_positions:
@@ -92,12 +105,19 @@ def reply_token_ids(kept: KeptReply, tokenizer: Tokenizer, is_same_model: bool) 
     content = kept.message.content
     own = None
     if is_same_model:
-        own = prefix_of_tokens(content, kept.tokens, tokenizer, StopStrings((), ()), was_cut=True)
+        processing = PostProcessing(collapse_repeats=bool((kept.message.settings or {}).get("collapse_repeats")))
+        own = prefix_of_tokens(
+            content, kept.tokens, tokenizer, StopStrings((), ()), was_cut=True, processing=processing
+        )
     return (own or prefix_of_text(content, tokenizer)).token_ids, own is not None
 
 
 def _cut_prefix(
-    cut: ReplyCut, token_ids: tuple[int, ...], tokenizer: Tokenizer, stop_strings: StopStrings
+    cut: ReplyCut,
+    token_ids: tuple[int, ...],
+    tokenizer: Tokenizer,
+    stop_strings: StopStrings,
+    processing: PostProcessing,
 ) -> ReplyPrefix:
     """Raises InvalidInputError where there is no such place, or no reply could go on from it."""
     count = cut.num_reply_tokens if cut.num_reply_tokens is not None else len(token_ids)
@@ -117,7 +137,7 @@ def _cut_prefix(
             "num_reply_tokens 0 without next_token_id keeps nothing of the reply: regenerate it.",
             field="num_reply_tokens",
         )
-    prefix = prefix_of_ids(token_ids, tokenizer, stop_strings)
+    prefix = prefix_of_ids(token_ids, tokenizer, stop_strings, processing)
     if prefix is None:
         field = "next_token_id" if cut.next_token_id is not None else "num_reply_tokens"
         raise InvalidInputError(f"{field}: the reply ends with this token, so that nothing follows it.", field=field)

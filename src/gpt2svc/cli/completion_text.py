@@ -2,7 +2,9 @@
 
 from gpt2svc.engine.types import TokenLogprobs
 from gpt2svc.generation.detokenizer import Detokenizer
-from gpt2svc.generation.reply_text import SettledToken
+from gpt2svc.generation.post_processing import PostProcessing
+from gpt2svc.generation.reply_text import new_stages
+from gpt2svc.generation.settled_token import SettledToken
 from gpt2svc.generation.stop_strings import StopStrings
 from gpt2svc.models.tokenizer import Tokenizer
 
@@ -14,19 +16,30 @@ class CompletionText:
     a stop string.
     """
 
-    def __init__(self, tokenizer: Tokenizer, stop_strings: StopStrings, *, after: int | None = None) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        stop_strings: StopStrings,
+        *,
+        after: int | None = None,
+        processing: PostProcessing | None = None,
+    ) -> None:
         self._detokenizer = Detokenizer(tokenizer, after=after)
         self._stop_strings = stop_strings
         self._state = stop_strings.initial_state
         self._held: list[SettledToken] = []
         self.is_stopped = False
+        self._stages = new_stages(processing)
 
     def push(self, token_id: int, logprobs: TokenLogprobs | None = None) -> list[SettledToken]:
         """One more token; returns those that are settled now."""
         if self.is_stopped:
             return []
         self._append(self._detokenizer.push(token_id), token_id, logprobs)
-        return [] if self.is_stopped else self._take(self._stop_strings.num_held[self._state])
+        settled = [] if self.is_stopped else self._take(self._stop_strings.num_held[self._state])
+        for stage in self._stages:
+            settled = stage.push(settled)
+        return settled
 
     def finish(self, *, has_end_token: bool = False) -> list[SettledToken]:
         """The rest: what a stop string begun but not completed had held back."""
@@ -35,6 +48,8 @@ class CompletionText:
             last = self._held.pop()
             self._append(last.text + tail, last.token_id, last.logprobs)
         settled, self._held = self._held, []
+        for stage in self._stages:
+            settled = [*stage.push(settled), *stage.finish()]
         return settled
 
     def _append(self, text: str, token_id: int, logprobs: TokenLogprobs | None) -> None:

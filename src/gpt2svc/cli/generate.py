@@ -15,7 +15,7 @@ from gpt2svc.generation.settings import MAX_SEED, SamplingSettings
 
 if TYPE_CHECKING:
     from gpt2svc.cli.local_engine import LocalEngine, LocalReply
-    from gpt2svc.generation.reply_text import SettledToken
+    from gpt2svc.generation.settled_token import SettledToken
 
 MAX_REPLIES = 32
 
@@ -101,7 +101,7 @@ def _replies(
 
     token_ids = tuple(engine.tokenizer.encode(render_message(text) if is_chat else text))
     engine.check_window(len(token_ids), sampling.max_new_tokens)
-    stop_strings = StopStrings(sampling.stop, TURN_LABELS if is_chat else ())
+    stop_strings = StopStrings(sampling.stop, TURN_LABELS if is_chat else (), engine.tokenizer.tokenization)
     num_results = len(seeds) if sampling.num_beams > 1 else 1
     replies = [
         LocalReply(
@@ -110,7 +110,9 @@ def _replies(
                 token_ids,
                 sampling.to_params(seed=seed, stop_token_ids=engine.stop_token_ids, num_return_sequences=num_results),
             ),
-            (ReplyText if is_chat else CompletionText)(engine.tokenizer, stop_strings),
+            (ReplyText if is_chat else CompletionText)(
+                engine.tokenizer, stop_strings, after=None if is_chat else token_ids[-1], processing=sampling.processing
+            ),
         )
         for index, seed in enumerate(seeds)
     ]

@@ -73,7 +73,7 @@ class LocalChat:
         )
         tokenizer = self._engine.tokenizer
         stop_strings = StopStrings(sampling.stop, TURN_LABELS, tokenizer.tokenization)
-        return LocalReply(request, ReplyText(tokenizer, stop_strings))
+        return LocalReply(request, ReplyText(tokenizer, stop_strings, processing=sampling.processing))
 
 
 def render_message(content: str) -> str:

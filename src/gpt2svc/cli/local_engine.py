@@ -14,7 +14,8 @@ from gpt2svc.engine.config import EngineConfig
 from gpt2svc.engine.sampling_params import SamplingParams
 from gpt2svc.engine.types import EngineRequest, FinishReason, Hypothesis, ModelInfo, NextToken, Scoring, TokenOutput
 from gpt2svc.errors import ContextWindowError, EngineError, InvalidInputError
-from gpt2svc.generation.reply_text import ReplyText, SettledToken
+from gpt2svc.generation.reply_text import ReplyText
+from gpt2svc.generation.settled_token import SettledToken
 from gpt2svc.models.catalogue import ModelCatalogue
 from gpt2svc.models.quantization import Quantization
 from gpt2svc.models.tokenizer import Tokenizer

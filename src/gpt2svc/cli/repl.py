@@ -119,7 +119,7 @@ def _value(name: str, text: str) -> Any:
     """`text` as the type that the setting has. Raises InvalidInputError."""
     if name == "stop":
         return [text]
-    if name == "early_stopping":
+    if name in ("early_stopping", "collapse_repeats", "trim_to_sentence"):
         return {"true": True, "false": False}.get(text, text)
     try:
         if name in ("seed", "logprobs") or (name in SETTING_SPECS and SETTING_SPECS[name].type is int):

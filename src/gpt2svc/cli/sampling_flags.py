@@ -102,6 +102,14 @@ def _flags() -> list[inspect.Parameter]:
             "--early-stopping", rich_help_panel=PANEL, case_sensitive=False,
             help="When a beam search is over: true, false (it is not likely to get better) or never (before it can't).",
         )),
+        _flag("collapse_repeats", bool | None, typer.Option(
+            "--collapse-repeats/--no-collapse-repeats", rich_help_panel=PANEL, show_default=False,
+            help="Keep a passage once that is said several times in a row.",
+        )),
+        _flag("trim_to_sentence", bool | None, typer.Option(
+            "--trim-to-sentence/--no-trim-to-sentence", rich_help_panel=PANEL, show_default=False,
+            help="Cut the text after its last full sentence.",
+        )),
     ]  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from gpt2svc.completions.completion import Completion
 from gpt2svc.completions.sequence import EndReason, Piece, PromptLogprobs
-from gpt2svc.generation.reply_text import SettledToken
+from gpt2svc.generation.settled_token import SettledToken
 
 
 @dataclass(slots=True)

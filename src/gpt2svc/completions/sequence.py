@@ -8,7 +8,9 @@ from typing import Literal, cast
 from gpt2svc.engine.types import EngineRequest, Hypothesis, TokenLogprobs, TokenOutput
 from gpt2svc.errors import EngineError, WorkerCrashedError
 from gpt2svc.generation.admission import Admission
-from gpt2svc.generation.reply_text import ReplyText, SettledToken
+from gpt2svc.generation.post_processing import PostProcessing
+from gpt2svc.generation.reply_text import ReplyText
+from gpt2svc.generation.settled_token import SettledToken
 from gpt2svc.generation.stop_strings import StopStrings
 from gpt2svc.models.tokenizer import Tokenizer
 from gpt2svc.worker.protocol import EngineClient
@@ -56,6 +58,7 @@ class SequencePlan:
     turn_labels: tuple[str, ...]
     is_verbatim: bool
     beam_rank: int = 0
+    processing: PostProcessing | None = None
 
     @property
     def seed(self) -> int:
@@ -72,7 +75,9 @@ class SequenceRun:
         self._admission = admission
         stop_strings = StopStrings(plan.stop, plan.turn_labels, tokenizer.tokenization)
         before = plan.request.prompt_token_ids[-1]
-        self._reply = ReplyText(tokenizer, stop_strings, is_verbatim=plan.is_verbatim, after=before)
+        self._reply = ReplyText(
+            tokenizer, stop_strings, is_verbatim=plan.is_verbatim, after=before, processing=plan.processing
+        )
         self._num_sampled = 0
         self._num_cached = 0
         self._sum_logprob = 0.0

@@ -217,6 +217,7 @@ def _plans(
                 stop=settings.stop,
                 turn_labels=request.turn_labels,
                 is_verbatim=not request.turn_labels,
+                processing=settings.processing,
                 beam_rank=index % request.num_choices if params.is_beam_search else 0,
             )
         )

@@ -10,6 +10,8 @@ it; only before an end-of-text token is it kept, since then the model itself has
 string of the user's is kept: it is text that did not become one.
 
 Where the text is verbatim, as that of a completion is, nothing is taken off at either end and no character is replaced.
+
+Post-processing comes after all that, where it is asked for: repetitions first, then the last sentence's end.
 """
 
 from collections import deque
@@ -19,15 +21,12 @@ from typing import Self
 
 from gpt2svc.engine.types import TokenLogprobs
 from gpt2svc.generation.detokenizer import Detokenizer
+from gpt2svc.generation.post_processing import PostProcessing, Stage
+from gpt2svc.generation.repeated_passages import RepeatCollapse
+from gpt2svc.generation.sentence_end import SentenceTrim
+from gpt2svc.generation.settled_token import SettledToken
 from gpt2svc.generation.stop_strings import StopStrings
 from gpt2svc.models.tokenizer import Tokenizer
-
-
-@dataclass(frozen=True, slots=True)
-class SettledToken:
-    token_id: int
-    text: str
-    logprobs: TokenLogprobs | None
 
 
 @dataclass(slots=True)
@@ -48,7 +47,9 @@ class ReplyText:
         is_verbatim: bool = False,
         after: int
         | None = None,  # the token before the first, for a vocabulary where that says whether a space follows
+        processing: PostProcessing | None = None,
     ) -> None:
+        self._stages = new_stages(processing)
         self._detokenizer = Detokenizer(tokenizer, after=after)
         self._stop_strings = stop_strings
         self._state = stop_strings.initial_state
@@ -59,9 +60,18 @@ class ReplyText:
         self._num_kept: int | None = None  # characters of `_text` before the stop string, once one is complete
 
     @classmethod
-    def after(cls, tokenizer: Tokenizer, stop_strings: StopStrings, token_ids: Sequence[int]) -> Self:
+    def after(
+        cls,
+        tokenizer: Tokenizer,
+        stop_strings: StopStrings,
+        token_ids: Sequence[int],
+        text: str = "",
+        processing: PostProcessing | None = None,
+    ) -> Self:
         """The rest of a reply whose text up to these tokens is done with: nothing in it can stop what follows."""
-        reply = cls(tokenizer, stop_strings)
+        reply = cls(tokenizer, stop_strings, processing=processing)
+        for stage in reply._stages:
+            stage.prime(text)
         for token_id in token_ids:
             reply._detokenizer.push(token_id)
         reply._state = 0
@@ -82,7 +92,10 @@ class ReplyText:
         if self.is_stopped:
             return []
         num_possible = len(self._text) - self._stop_strings.num_held[self._state]
-        return self._take_settled(self._num_before_space(max(0, num_possible)))
+        settled = self._take_settled(self._num_before_space(max(0, num_possible)))
+        for stage in self._stages:
+            settled = stage.push(settled) if settled else []
+        return settled
 
     def finish(self, *, has_end_token: bool) -> list[SettledToken]:
         """The rest of the reply. `has_end_token`: the model ended it, not a limit, a stop string or a cancel."""
@@ -93,7 +106,10 @@ class ReplyText:
         if num_kept is None:
             num_begun = 0 if has_end_token else self._stop_strings.num_held_of_marker[self._state]
             num_kept = max(0, len(self._text) - num_begun)
-        return self._take_last(self._num_before_space(num_kept))
+        settled = self._take_last(self._num_before_space(num_kept))
+        for stage in self._stages:
+            settled = [*stage.push(settled), *stage.finish()]
+        return settled
 
     def _num_before_space(self, num_kept: int) -> int:
         """Characters of the held text up to `num_kept`, without white space at their end unless that is kept."""
@@ -151,3 +167,13 @@ class ReplyText:
         self._held.clear()
         self._text = ""
         return settled
+
+
+def new_stages(processing: PostProcessing | None) -> list[Stage]:
+    """In the order in which a reply's tokens go through them."""
+    stages: list[Stage] = []
+    if processing is not None and processing.collapse_repeats:
+        stages.append(RepeatCollapse())
+    if processing is not None and processing.trim_to_sentence:
+        stages.append(SentenceTrim())
+    return stages

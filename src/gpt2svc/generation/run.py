@@ -16,7 +16,8 @@ from gpt2svc.generation.job import GenerationJob
 from gpt2svc.generation.live_log import LiveLog
 from gpt2svc.generation.log_writer import LogEntry, LogWriter
 from gpt2svc.generation.reply_meter import ReplyMeter
-from gpt2svc.generation.reply_text import ReplyText, SettledToken
+from gpt2svc.generation.reply_text import ReplyText
+from gpt2svc.generation.settled_token import SettledToken
 from gpt2svc.generation.stop_strings import StopStrings
 from gpt2svc.generation.token_logprobs import logprobs_mapping
 from gpt2svc.metrics import Metrics
@@ -120,8 +121,11 @@ class GenerationRun:
         self._tokenizer = tokenizer = engine.tokenizer
         stop_strings = StopStrings(self.job.settings.stop, self.job.turn_labels, tokenizer.tokenization)
         prefix = self.job.prefix
+        processing = self.job.settings.processing
         self._reply = reply = (
-            ReplyText(tokenizer, stop_strings) if prefix is None else ContinuedText(tokenizer, stop_strings, prefix)
+            ReplyText(tokenizer, stop_strings, processing=processing)
+            if prefix is None
+            else ContinuedText(tokenizer, stop_strings, prefix, processing)
         )
         stop_token_ids = (tokenizer.eos_token_id,) if tokenizer.eos_token_id is not None else ()
         request = EngineRequest(

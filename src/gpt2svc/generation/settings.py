@@ -10,7 +10,9 @@ from typing import Any, Self
 
 from gpt2svc.engine.sampling_params import EarlyStopping, SamplingParams
 from gpt2svc.errors import InvalidInputError
+from gpt2svc.generation.post_processing import PostProcessing
 from gpt2svc.generation.setting_values import (
+    checked_bool,
     checked_early_stopping,
     checked_int,
     checked_logit_bias,
@@ -152,6 +154,8 @@ class SamplingSettings:
     diversity_penalty: float = 0.0
     length_penalty: float = 1.0
     early_stopping: EarlyStopping = False
+    collapse_repeats: bool = False  # passages said twice in a row are kept once
+    trim_to_sentence: bool = False  # the reply is cut after its last full sentence
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any], base: Self | None = None, *, is_whole: bool = True) -> Self:
@@ -213,6 +217,10 @@ class SamplingSettings:
         values["logit_bias"] = {str(token_id): bias for token_id, bias in self.logit_bias}
         return values
 
+    @property
+    def processing(self) -> PostProcessing:
+        return PostProcessing(collapse_repeats=self.collapse_repeats, trim_to_sentence=self.trim_to_sentence)
+
     def to_params(self, *, seed: int, stop_token_ids: tuple[int, ...], num_return_sequences: int = 1) -> SamplingParams:
         """For the engine. Stop strings stay behind: text exists only on this side of the worker."""
         values = {name: getattr(self, name) for name in SETTING_SPECS}
@@ -244,6 +252,8 @@ def _checked(name: str, value: Any) -> Any:
         return checked_logit_bias(field, value)
     if name == "early_stopping":
         return False if value is None else checked_early_stopping(field, value)
+    if name in ("collapse_repeats", "trim_to_sentence"):
+        return False if value is None else checked_bool(field, value)
     known = ", ".join(SamplingSettings.__dataclass_fields__)
     raise InvalidInputError(f"{field} is not a setting. Settings: {known}.", field=field)
 

@@ -9,7 +9,7 @@ from gpt2svc.api.openai.usage import head_of, usage_of
 from gpt2svc.completions.completion import Completion
 from gpt2svc.completions.result import CompletionResult, SequenceResult
 from gpt2svc.completions.sequence import PromptLogprobs
-from gpt2svc.generation.reply_text import SettledToken
+from gpt2svc.generation.settled_token import SettledToken
 from gpt2svc.models.tokenizer import Tokenizer
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from gpt2svc.completions.token_text import token_text
 from gpt2svc.engine.types import TokenLogprobs
-from gpt2svc.generation.reply_text import SettledToken
+from gpt2svc.generation.settled_token import SettledToken
 from gpt2svc.generation.token_logprobs import MIN_LOGPROB
 from gpt2svc.models.tokenizer import Tokenizer
 

@@ -91,6 +91,18 @@ class SettingsIn(RequestBody):
         'live one scores no more than they do; "never", when it can\'t even with the full length. Default false.',
         examples=[True],
     )
+    collapse_repeats: Annotated[bool, Strict()] | None = Field(
+        None,
+        description="Keep a passage once that the reply says several times in a row: at least four words, or whole "
+        "sentences. What may be a repetition is sent once that is known. Default false.",
+        examples=[True],
+    )
+    trim_to_sentence: Annotated[bool, Strict()] | None = Field(
+        None,
+        description="Cut the reply after its last full sentence; one without any stays as it is. A sentence is sent "
+        "when the next one begins. Default false.",
+        examples=[True],
+    )
 
     def given(self) -> dict[str, Any]:
         """What the request set, null included."""
@@ -120,6 +132,8 @@ class SettingsOut(BaseModel):
     diversity_penalty: float
     length_penalty: float
     early_stopping: bool | Literal["never"]
+    collapse_repeats: bool
+    trim_to_sentence: bool
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "SettingsOut":
