@@ -1,7 +1,11 @@
+from collections.abc import Callable
+
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from gpt2svc.api.services import Services
+from tests.api.conftest import client_of
 from tests.fakes.engine import ScriptedEngine
 
 
@@ -73,3 +77,18 @@ async def test_models_lists_the_loaded_ones_first_and_then_those_on_this_machine
     assert (first["id"], first["is_default"], first["status"], first["n_positions"]) == ("tiny", True, "ready", 256)
     assert "starter" in {model["id"] for model in others}
     assert all(model["status"] in ("available", "failed") for model in others)
+
+
+async def test_models_say_how_few_bits_their_weights_have(
+    make_app: Callable[..., FastAPI],
+) -> None:
+    app = make_app(quantize="int8")
+    async with app.router.lifespan_context(app), client_of(app) as client:
+        models = (await client.get("/api/models")).json()["data"]
+        assert models[0]["quantize"] == "none"  # what the worker says, here a fake that knows nothing of it
+        starter = next(model for model in models if model["id"] == "starter")
+        assert starter["quantize"] is None
+        assert starter["revision"].endswith("-int8")
+        named = {model["id"]: model for model in (await client.get("/v1/models")).json()["data"]}
+        assert named["starter"]["system_fingerprint"] == f"fp_{starter['revision']}"
+        assert (await client.get("/api/health")).json()["quantize"] == "none"

@@ -3,6 +3,7 @@ import torch
 
 from gpt2svc.engine.device import resolve_device, resolve_dtype, set_num_threads
 from gpt2svc.errors import ConfigError
+from gpt2svc.models.linear import can_pack
 
 CPU = torch.device("cpu")
 no_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
@@ -44,6 +45,13 @@ def test_dtypes_follow_the_device() -> None:
     for name, device in (("float16", CPU), ("int8", CPU), ("", CPU)):
         with pytest.raises(ConfigError, match="dtype"):
             resolve_dtype(name, device)
+
+
+def test_attention_of_a_quantised_model_is_bfloat16_where_the_processor_has_it() -> None:
+    cpu = torch.device("cpu")
+    expected = torch.bfloat16 if can_pack(cpu, torch.bfloat16) else torch.float32
+    assert resolve_dtype("auto", cpu, "int8") == expected
+    assert resolve_dtype("float32", cpu, "int8") == torch.float32
 
 
 def test_number_of_threads_is_set_and_never_zero() -> None:

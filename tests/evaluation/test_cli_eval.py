@@ -107,3 +107,21 @@ def test_a_measurement_that_can_not_be_kept_is_still_shown(
     out, err = capsys.readouterr()
     assert "perplexity" in out
     assert "Can't write" in err
+
+
+def test_a_quantised_model_is_measured_under_its_own_name(
+    tmp_path: Path, model_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments(tmp_path, model_path, data, "--json")) == 0
+    plain = json.loads(capsys.readouterr().out)
+    assert run(arguments(tmp_path, model_path, data, "--quantize", "int8", "--json")) == 0
+    quantised = json.loads(capsys.readouterr().out)
+    assert quantised["model_revision"] == f"{plain['model_revision']}-int8"
+    assert (plain["settings"]["quantize"], quantised["settings"]["quantize"]) == ("none", "int8")
+    assert quantised["metrics"]["perplexity"] == pytest.approx(plain["metrics"]["perplexity"], rel=0.05)
+    assert run(arguments(tmp_path, model_path, data, "--quantize", "int4")) == 0
+    assert f"({plain['model_revision']}-int4)" in capsys.readouterr().out
+    assert run(arguments(tmp_path, model_path, data, "--quantize", "int3")) == 2
+    assert "quantize (from flag --quantize) is wrong" in capsys.readouterr().err
+    assert run(["eval", "--url", "http://127.0.0.1:9", "--data", str(data), "--quantize", "int8"]) == 2
+    assert "--quantize" in capsys.readouterr().err

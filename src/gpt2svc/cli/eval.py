@@ -184,10 +184,16 @@ def _print_json(report: "EvaluationReport", baseline: "EvaluationReport | None")
     write_json(described)
 
 
+def _short(revision: str) -> str:
+    """A commit is long; what follows it says how the weights were quantised."""
+    commit, dash, quantize = revision.partition("-")
+    return f"{commit[:12]}{dash}{quantize}"
+
+
 def _print_table(report: "EvaluationReport", baseline: "EvaluationReport | None") -> None:
     from gpt2svc.evaluation.report import METRICS, caveats, compare
 
-    write(f"{report.model} ({report.model_revision[:12]}) on {report.data}")
+    write(f"{report.model} ({_short(report.model_revision)}) on {report.data}")
     counts = f"{report.num_examples:,} examples, {report.num_tokens:,} tokens and {report.num_bytes:,} bytes scored"
     if report.num_completions:
         counts += f", {report.num_completions:,} completions written"

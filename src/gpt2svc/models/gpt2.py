@@ -61,7 +61,7 @@ class GPT2:
             self._token_embedding = weight_format.embedding(weights.read("wte.weight"))
             num_table_bytes = self._token_embedding.num_bytes
             if config.is_language_model:
-                self._lm_head = weight_format.linear(weights.read("lm_head.weight"), None)
+                self._lm_head = weight_format.output_linear(weights.read("lm_head.weight"))
                 num_table_bytes += self._lm_head.num_bytes
         self.head = None if config.head is None else HeadScorer(config.head, weights)
         self._scratch = Scratch(self.device)

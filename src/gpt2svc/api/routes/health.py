@@ -13,6 +13,7 @@ from gpt2svc.api.schemas.health import HealthOut, HealthStatus, LiveOut, ModelOu
 from gpt2svc.api.schemas.lists import ListOut
 from gpt2svc.api.services import Services, ServicesDep
 from gpt2svc.errors import StorageError
+from gpt2svc.models.quantization import quantized_revision
 from gpt2svc.worker.protocol import EngineState, EngineStatus
 
 router = APIRouter()
@@ -60,6 +61,7 @@ async def health(services: ServicesDep) -> HealthOut:
         model=services.engines.default_model,
         device=info.device if info else None,
         dtype=info.dtype if info else None,
+        quantize=info.quantize if info else None,
         queue=QueueOut(
             num_active=services.generations.num_active,
             num_queued=services.generations.num_queued,
@@ -78,10 +80,11 @@ async def health(services: ServicesDep) -> HealthOut:
 async def list_models(services: ServicesDep) -> ListOut[ModelOut]:
     """Loaded ones, the default first, then others on this machine: the first message that names one loads it."""
     loaded = _models(services)
+    quantize = services.settings.quantize
     names = {model.id for model in loaded}
     entries = await asyncio.to_thread(services.catalogue.list)
     available = [
-        ModelOut.of_folder(entry.name, entry.revision, entry.folder, entry.problem)
+        ModelOut.of_folder(entry.name, quantized_revision(entry.revision, quantize), entry.folder, entry.problem)
         for entry in entries
         if entry.name not in names
     ]

@@ -18,6 +18,7 @@ from gpt2svc.errors import NotFoundError
 from gpt2svc.generation.settings import SamplingSettings
 from gpt2svc.models.catalogue import CatalogueEntry
 from gpt2svc.models.config import CONFIG_NAME
+from gpt2svc.models.quantization import Quantization, quantized_revision
 from gpt2svc.worker.protocol import EngineState
 
 router = APIRouter(prefix="/v1/models", tags=["openai"], route_class=OpenAiRoute)
@@ -55,7 +56,8 @@ async def _models(services: Services) -> list[OpenAiModel]:
     loaded = [await asyncio.to_thread(_of_state, state, entries.get(state.model)) for state in states]
     names = {state.model for state in states}
     others = [entry for entry in entries.values() if entry.name not in names and entry.folder is not None]
-    return [*loaded, *[await asyncio.to_thread(_of_entry, entry) for entry in others]]
+    quantize = services.settings.quantize
+    return [*loaded, *[await asyncio.to_thread(_of_entry, entry, quantize) for entry in others]]
 
 
 def _of_state(state: EngineState, entry: CatalogueEntry | None) -> OpenAiModel:
@@ -70,13 +72,13 @@ def _of_state(state: EngineState, entry: CatalogueEntry | None) -> OpenAiModel:
     )
 
 
-def _of_entry(entry: CatalogueEntry) -> OpenAiModel:
+def _of_entry(entry: CatalogueEntry, quantize: Quantization) -> OpenAiModel:
     return OpenAiModel(
         id=entry.name,
         created=_created(entry.path),
         status="available",
         context_window=entry.folder.config.n_positions if entry.folder else None,
-        system_fingerprint=f"fp_{entry.revision}",
+        system_fingerprint=f"fp_{quantized_revision(entry.revision, quantize)}",
     )
 
 

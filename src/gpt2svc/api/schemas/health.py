@@ -30,6 +30,7 @@ class ModelOut(BaseModel):
     )
     device: str | None
     dtype: str | None
+    quantize: str | None = Field(description="`none`, `int8` or `int4`: bits of the weights.")
     num_parameters: int | None
     n_positions: int | None = Field(description="The window: tokens of prompt and reply together.")
     vocab_size: int | None
@@ -51,6 +52,7 @@ class ModelOut(BaseModel):
             task=info.task if info else None,
             device=info.device if info else None,
             dtype=info.dtype if info else None,
+            quantize=info.quantize if info else None,
             num_parameters=info.num_parameters if info else None,
             n_positions=info.n_positions if info else None,
             vocab_size=info.vocab_size if info else None,
@@ -74,6 +76,7 @@ class ModelOut(BaseModel):
             task=task_of(config.head) if config else None,
             device=None,
             dtype=None,
+            quantize=None,
             num_parameters=None,
             n_positions=config.n_positions if config else None,
             vocab_size=config.vocab_size if config else None,
@@ -98,6 +101,7 @@ class HealthOut(BaseModel):
     model: str = Field(description="The default model's name.")
     device: str | None = Field(description="Where it runs; null until it is loaded.")
     dtype: str | None
+    quantize: str | None = Field(description="`none`, `int8` or `int4`: bits of its weights.")
     queue: QueueOut
     models: list[ModelOut]
     versions: dict[str, str | None]
