@@ -38,7 +38,7 @@ async def test_labels_come_with_probabilities_the_likeliest_first(
     body = response.json()
     assert (body["model"], body["problem_type"]) == ("tiny", "single_label_classification")
     first, second = body["results"]
-    assert [label["label"] for label in first["labels"]] == ["добре", "ніяк", "погано"]
+    assert [(label["id"], label["label"]) for label in first["labels"]] == [(1, "добре"), (2, "ніяк"), (0, "погано")]
     assert (first["label"], second["label"]) == ("добре", "погано")
     total = sum(math.exp(score) for score in (0, 2, 1))
     assert first["labels"][0]["probability"] == pytest.approx(math.exp(2) / total)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from typing import Final
 
 from gpt2svc.chat.side_by_side import side_by_side
@@ -35,6 +36,7 @@ TextOrIds = str | Sequence[int]
 
 @dataclass(frozen=True, slots=True)
 class LabelScore:
+    index: int  # of the label among the model's
     label: str
     score: float  # what the head says: a logit; of a regression, the number itself
     probability: float | None  # None of a regression
@@ -141,7 +143,7 @@ def _token_ids(text: TextOrIds, engine: EngineClient, field: str) -> list[int]:
 
 def _ranked(head: ClassificationHead, scores: Sequence[float]) -> tuple[LabelScore, ...]:
     probabilities = _probabilities(head.problem_type, scores)
-    labels = [LabelScore(*each) for each in zip(head.labels, scores, probabilities, strict=True)]
+    labels = [LabelScore(*each) for each in zip(count(), head.labels, scores, probabilities, strict=False)]
     return tuple(sorted(labels, key=lambda each: -each.score))
 
 

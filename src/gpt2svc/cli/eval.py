@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gpt2svc.models.folder import ModelFolder
 
 _DIGITS = 4
+_MAX_SHOWN_LABELS = 16
 _READ_TIMEOUT_S = 120.0  # the service may be busy with others' replies
 
 
@@ -26,7 +27,10 @@ def evaluate(
     data: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help='JSONL rows of {"text"}, {"messages"} or {"prompt", "completion"}.', show_default=False
+            metavar="FILE",
+            help='JSONL rows of {"text"}, {"messages"} or {"prompt", "completion"}; with "label" for a model that '
+            'classifies; or {"prompt", "choices", "label"}.',
+            show_default=False,
         ),
     ] = None,
     model: Annotated[
@@ -195,6 +199,8 @@ def _print_table(report: "EvaluationReport", baseline: "EvaluationReport | None"
 
     write(f"{report.model} ({_short(report.model_revision)}) on {report.data}")
     counts = f"{report.num_examples:,} examples, {report.num_tokens:,} tokens and {report.num_bytes:,} bytes scored"
+    if "label_accuracy" in report.metrics or "choice_accuracy" in report.metrics:
+        counts = f"{report.num_examples:,} examples, {report.num_tokens:,} tokens read"
     if report.num_completions:
         counts += f", {report.num_completions:,} completions written"
     write(counts)
@@ -211,6 +217,8 @@ def _print_table(report: "EvaluationReport", baseline: "EvaluationReport | None"
             compared = (_number(entry.baseline), f"{entry.change:+,.{_DIGITS}f}", verdict)
         rows.append((name, _number(report.metrics[name]), *compared))
     _print_rows(rows)
+    if report.confusion is not None:
+        _print_confusion(report.confusion["labels"], report.confusion["rows"])
     if "bleu_signature" in report.settings:
         message(f"BLEU: {report.settings['bleu_signature']}")
     elif report.num_completions:
@@ -222,12 +230,31 @@ def _print_table(report: "EvaluationReport", baseline: "EvaluationReport | None"
             message(caveat)
 
 
+def _print_confusion(labels: list[str], rows: list[list[int]]) -> None:
+    """Of few labels: each row is what examples of one label were taken for."""
+    if len(labels) > _MAX_SHOWN_LABELS:
+        return
+    write("")
+    _print_rows(
+        [("label \\ taken for", *labels), *((label, *map(str, row)) for label, row in zip(labels, rows, strict=True))]
+    )
+
+
 def _print_history(history: "EvaluationHistory", *, as_json: bool) -> None:
     reports = list(history.reports())
     if as_json:
         write_json([report.to_mapping() for report in reports])
         return
-    names = ("perplexity", "bits_per_byte", "accuracy", "bleu", "rougeL")
+    names = (
+        "perplexity",
+        "bits_per_byte",
+        "accuracy",
+        "bleu",
+        "rougeL",
+        "label_accuracy",
+        "macro_f1",
+        "choice_accuracy",
+    )
     rows: list[tuple[str, ...]] = [("ID", "TIME", "MODEL", "DATA", *(name.upper() for name in names))]
     for report in reports:
         numbers = [_number(report.metrics[name]) if name in report.metrics else "" for name in names]

@@ -10,14 +10,17 @@ from gpt2svc.engine.core import EngineCore
 from gpt2svc.engine.device import resolve_device, resolve_dtype, set_num_threads
 from gpt2svc.errors import InvalidInputError
 from gpt2svc.evaluation.completions import write_completions
-from gpt2svc.evaluation.examples import read_examples
+from gpt2svc.evaluation.examples import ExampleFile, read_examples
+from gpt2svc.evaluation.labelled import has_choices
 from gpt2svc.evaluation.likelihood import encode_example, measure_likelihood
 from gpt2svc.evaluation.report import EvaluationReport, new_report
 from gpt2svc.evaluation.scorer import Scorer
+from gpt2svc.evaluation.tasks import evaluate_choices, evaluate_labels
 from gpt2svc.evaluation.text_measures import compare_texts, likelihood_measures
 from gpt2svc.models.folder import ModelFolder
 from gpt2svc.models.loading import load_model
 from gpt2svc.models.quantization import Quantization, quantized_revision
+from gpt2svc.models.task_head import ClassificationHead
 
 ProgressCallback = Callable[[str, int, int], None]  # stage, done, in all
 
@@ -46,7 +49,9 @@ def evaluate(
 ) -> EvaluationReport:
     """Raises InvalidInputError for options and rows that can't be used (CorpusError with all bad lines), ModelError."""
     window, stride, max_new_tokens = _limits(options, folder.config.n_positions)
-    examples = read_examples(data)
+    head = folder.config.head
+    is_choice, is_classification = has_choices(data), isinstance(head, ClassificationHead)
+    examples = ExampleFile(data, (), "") if is_choice or is_classification else read_examples(data)
     tokenizer = folder.load_tokenizer()
     end_token_id = tokenizer.eos_token_id
     if end_token_id is not None and end_token_id >= folder.config.vocab_size:
@@ -60,6 +65,12 @@ def evaluate(
     def report_to(stage: str) -> Callable[[int, int], None] | None:
         return None if on_progress is None else lambda done, total: on_progress(stage, done, total)
 
+    where = {"device": str(device), "dtype": str(dtype).removeprefix("torch."), "quantize": options.quantize}
+    core = EngineCore(model, EngineConfig(max_num_seqs=_NUM_SEQUENCES))
+    if is_choice:
+        return evaluate_choices(core, folder, data, where, report_to("choosing"))
+    if isinstance(head, ClassificationHead):
+        return evaluate_labels(core, folder, head, data, where, report_to("classifying"))
     encoded = [encode_example(example, tokenizer, end_token_id) for example in examples.examples]
     likelihood = measure_likelihood(
         Scorer(model), encoded, window=window, stride=stride, on_progress=report_to("scoring")
@@ -69,15 +80,13 @@ def evaluate(
         "window": window,
         "stride": stride,
         "scores_end_of_text": end_token_id is not None,
-        "device": str(device),
-        "dtype": str(dtype).removeprefix("torch."),
-        "quantize": options.quantize,
+        **where,
     }
     num_cut = 0
     compared = examples.completions if max_new_tokens else ()
     if compared:
         written = write_completions(
-            EngineCore(model, EngineConfig(max_num_seqs=_NUM_SEQUENCES)),
+            core,
             tokenizer,
             [example.prompt or "" for example in compared],
             max_new_tokens=max_new_tokens,

@@ -2,14 +2,17 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from gpt2svc.errors import InvalidInputError
 from gpt2svc.training.documents import CorpusError
+from gpt2svc.training.rows import BadRowError
 from gpt2svc.training.transcript import ROLE_LABELS, Turn, render_transcript
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,26 +35,32 @@ class ExampleFile:
         return tuple(example for example in self.examples if example.prompt is not None)
 
 
-class _BadRowError(Exception):
-    pass
-
-
 def read_examples(path: Path) -> ExampleFile:
     """Rows of `{"text"}`, `{"messages"}` or `{"prompt", "completion"}`, in UTF-8 with or without a byte order mark.
 
     Conversations become transcripts, as in training. Raises CorpusError with the bad lines, InvalidInputError where
     the file can't be read or holds no row.
     """
+    return ExampleFile(path, *read_rows(path, _example))
+
+
+def read_rows(path: Path, parse: Callable[[dict[str, Any]], T]) -> tuple[tuple[T, ...], str]:
+    """What `parse` makes of each row, and the file's digest; it raises BadRowError for a row that can't be used.
+
+    Raises CorpusError and InvalidInputError as `read_examples`.
+    """
     problems: list[str] = []
-    examples: list[Example] = []
+    examples: list[T] = []
     digest = hashlib.sha256()
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 digest.update(line)
                 try:
-                    examples.extend(_examples(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line))
-                except _BadRowError as error:
+                    row = _row(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line)
+                    if row is not None:
+                        examples.append(parse(row))
+                except BadRowError as error:
                     problems.append(f"{path}:{number}: {error}")
     except OSError as error:
         raise InvalidInputError(f"Can't read {path}: {error.strerror}.", field="data") from error
@@ -59,54 +68,71 @@ def read_examples(path: Path) -> ExampleFile:
         raise CorpusError(problems)
     if not examples:
         raise InvalidInputError(f"{path} holds nothing to evaluate on (no rows).", field="data")
-    return ExampleFile(path, tuple(examples), digest.hexdigest())
+    return tuple(examples), digest.hexdigest()
 
 
-def _examples(line: bytes) -> Iterator[Example]:
+def first_row(path: Path) -> dict[str, Any]:
+    """By which the kind of a file is told. Empty where there is none that can be read: `read_rows` says why."""
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                row = _row(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line)
+                if row is not None:
+                    return row
+    except (OSError, BadRowError):
+        pass
+    return {}
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    """None of a blank line."""
     if not line.strip():
-        return
+        return None
     try:
         row = json.loads(line)
     except UnicodeDecodeError as error:
-        raise _BadRowError(f"not UTF-8 at byte {error.start + 1}") from None
+        raise BadRowError(f"not UTF-8 at byte {error.start + 1}") from None
     except json.JSONDecodeError as error:
-        raise _BadRowError(f"not JSON: {error.msg} at column {error.colno}") from None
+        raise BadRowError(f"not JSON: {error.msg} at column {error.colno}") from None
     except RecursionError:
-        raise _BadRowError("nested too deeply") from None
+        raise BadRowError("nested too deeply") from None
     if not isinstance(row, dict):
-        raise _BadRowError(f"an object is needed, not {type(row).__name__}")
+        raise BadRowError(f"an object is needed, not {type(row).__name__}")
+    return row
+
+
+def _example(row: dict[str, Any]) -> Example:
     if "messages" in row:
-        yield Example(_transcript(row["messages"]))
-    elif "prompt" in row or "completion" in row:
-        yield Example(_string(row, "completion"), prompt=_string(row, "prompt"))
-    elif "text" in row:
-        yield Example(_string(row, "text"))
-    else:
-        raise _BadRowError('none of "text", "messages", "prompt" and "completion" is there')
+        return Example(_transcript(row["messages"]))
+    if "prompt" in row or "completion" in row:
+        return Example(_string(row, "completion"), prompt=_string(row, "prompt"))
+    if "text" in row:
+        return Example(_string(row, "text"))
+    raise BadRowError('none of "text", "messages", "prompt" and "completion" is there')
 
 
 def _string(row: dict[str, Any], key: str) -> str:
     text = row.get(key)
     if not isinstance(text, str) or not text.strip():
-        raise _BadRowError(f'"{key}" must be a string that is not blank')
+        raise BadRowError(f'"{key}" must be a string that is not blank')
     return _encodable(text)
 
 
 def _transcript(messages: Any) -> str:
     if not isinstance(messages, list) or not messages:
-        raise _BadRowError('"messages" must be a list that is not empty')
+        raise BadRowError('"messages" must be a list that is not empty')
     turns = []
     for index, message in enumerate(messages):
         role, content = (message.get("role"), message.get("content")) if isinstance(message, dict) else (None, None)
         if not isinstance(role, str) or role not in ROLE_LABELS:
-            raise _BadRowError(f'messages[{index}].role must be "user" or "assistant"')
+            raise BadRowError(f'messages[{index}].role must be "user" or "assistant"')
         if not isinstance(content, str):
-            raise _BadRowError(f"messages[{index}].content must be a string")
+            raise BadRowError(f"messages[{index}].content must be a string")
         turns.append(Turn(role, content))
     while turns and turns[-1].role == "user":  # as in training: a document ends with a reply
         turns.pop()
     if not turns:
-        raise _BadRowError("no assistant's message is there")
+        raise BadRowError("no assistant's message is there")
     return _encodable(render_transcript(turns))
 
 
@@ -114,5 +140,5 @@ def _encodable(text: str) -> str:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise _BadRowError(f"a lone surrogate at character {error.start + 1} of the text") from None
+        raise BadRowError(f"a lone surrogate at character {error.start + 1} of the text") from None
     return text

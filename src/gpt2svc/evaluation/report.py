@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Self
 
 from gpt2svc.evaluation.examples import ExampleFile
+from gpt2svc.evaluation.labelled import LabelledFile
 from gpt2svc.evaluation.likelihood import Likelihood
 
 # In the order in which people read them; each with whether less of it is better.
@@ -21,6 +22,9 @@ METRICS: Final[Mapping[str, bool]] = {
     "rouge2": False,
     "rougeL": False,
     "exact_match": False,
+    "label_accuracy": False,
+    "macro_f1": False,
+    "choice_accuracy": False,
 }
 
 
@@ -42,6 +46,8 @@ class EvaluationReport:
     num_words: int
     metrics: Mapping[str, float]
     settings: Mapping[str, Any]  # window, stride, device, dtype, max_new_tokens, stop, bleu_signature
+    # {"labels": [...], "rows": [[...]]} of a classification: rows[i][j] counts examples of label i taken for label j.
+    confusion: Mapping[str, Any] | None = None
 
     def to_mapping(self) -> dict[str, Any]:
         return asdict(self)
@@ -50,7 +56,7 @@ class EvaluationReport:
     def from_mapping(cls, mapping: Mapping[str, Any]) -> Self:
         """Raises KeyError or TypeError for what `to_mapping` didn't write."""
         names = cls.__dataclass_fields__
-        report = cls(**{name: mapping[name] for name in names})
+        report = cls(**{name: mapping[name] for name in names if name in mapping})
         if not isinstance(report.id, str) or not isinstance(report.metrics, dict):
             raise TypeError("id must be text and metrics an object")
         return report
@@ -60,12 +66,13 @@ def new_report(
     *,
     model: str,
     model_revision: str,
-    file: ExampleFile,
+    file: ExampleFile | LabelledFile,
     likelihood: Likelihood,
-    num_completions: int,
-    num_cut_prompts: int,
     metrics: Mapping[str, float],
     settings: Mapping[str, Any],
+    num_completions: int = 0,
+    num_cut_prompts: int = 0,
+    confusion: Mapping[str, Any] | None = None,
 ) -> EvaluationReport:
     """With an id of its own, made now."""
     return EvaluationReport(
@@ -83,6 +90,7 @@ def new_report(
         num_words=likelihood.num_words,
         metrics=metrics,
         settings=settings,
+        confusion=confusion,
     )
 
 

@@ -14,8 +14,10 @@ import httpx
 
 from gpt2svc.errors import EngineError, InvalidInputError, UnavailableError
 from gpt2svc.evaluation.examples import Example, read_examples
+from gpt2svc.evaluation.labelled import has_choices
 from gpt2svc.evaluation.likelihood import Likelihood
 from gpt2svc.evaluation.report import EvaluationReport, new_report
+from gpt2svc.evaluation.served_tasks import ServedTasks
 from gpt2svc.evaluation.text_measures import compare_texts, likelihood_measures
 
 ProgressCallback = Callable[[str, int, int], None]  # stage, done, in all
@@ -42,6 +44,10 @@ def evaluate_served(
     new_tokens = _DEFAULT_NEW_TOKENS if max_new_tokens is None else max_new_tokens
     if new_tokens < 0:
         raise InvalidInputError("max_new_tokens can't be negative.", field="max_new_tokens")
+    service = _Service(client, model, on_progress)
+    if has_choices(data) or service.task() == "classification":
+        served = ServedTasks(service.post, str(client.base_url), on_progress)
+        return served.choices(data) if has_choices(data) else served.labels(data)
     file = read_examples(data)
     texts = [example.text for example in file.examples if example.prompt is None]
     compared = file.completions if new_tokens else ()
@@ -51,7 +57,6 @@ def evaluate_served(
             "(--max-new-tokens), or evaluate the model's folder.",
             field="data",
         )
-    service = _Service(client, model, on_progress)
     metrics: dict[str, float] = {}
     settings: dict[str, Any] = {"url": str(client.base_url), "scores_end_of_text": False}
     likelihood = Likelihood(0.0, 0, None, 0, 0)
@@ -90,7 +95,7 @@ class _Service:
         nats = 0.0
         num_tokens = num_bytes = num_words = 0
         for index, text in enumerate(texts):
-            answer = self._post("/api/perplexity", {"text": text})
+            answer = self.post("/api/perplexity", {"text": text})
             try:
                 nats += float(answer["nll"])
                 num_tokens += int(answer["num_tokens"])
@@ -113,7 +118,7 @@ class _Service:
             body: dict[str, Any] = {"prompt": example.prompt, "max_tokens": max_new_tokens, "temperature": 0}
             if stop:
                 body["stop"] = list(stop)
-            answer = self._post("/v1/completions", body)
+            answer = self.post("/v1/completions", body)
             try:
                 written.append(str(answer["choices"][0]["text"]))
             except (KeyError, IndexError, TypeError) as error:
@@ -122,15 +127,29 @@ class _Service:
             self._report("writing", index + 1, len(examples))
         return written
 
-    def _post(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    def task(self) -> str | None:
+        """What the model is for; None where the service doesn't say."""
+        try:
+            models = self._client.get("/api/models").json()["data"]
+            return next(
+                (m.get("task") for m in models if (m["is_default"] if self._model is None else m["id"] == self._model)),
+                None,
+            )
+        except httpx.TransportError as error:
+            raise self._no_answer(error) from error
+        except (ValueError, LookupError, TypeError, AttributeError):
+            return None
+
+    def _no_answer(self, error: Exception) -> UnavailableError:
+        return UnavailableError(f"No answer from {self._client.base_url} ({error}). Is the service running there?")
+
+    def post(self, path: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
         named = {**body, "model": self._model} if self._model is not None else body
         for _ in range(_MAX_TRIES):
             try:
                 response = self._client.post(path, json=named)
             except httpx.TransportError as error:
-                raise UnavailableError(
-                    f"No answer from {self._client.base_url} ({error}). Is the service running there?"
-                ) from error
+                raise self._no_answer(error) from error
             if response.status_code not in (429, 503):
                 break
             time.sleep(min(_seconds(response.headers.get("retry-after")), _MAX_WAIT_S))

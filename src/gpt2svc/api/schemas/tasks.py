@@ -50,6 +50,7 @@ class ClassifyIn(RequestBody):
 
 
 class LabelOut(BaseModel):
+    id: int = Field(description="Of the label among the model's, from 0 on.")
     label: str
     probability: float | None = Field(
         description="Of all labels together 1; with several labels at once each for itself; null of a regression."
@@ -66,7 +67,8 @@ class ClassifiedOut(BaseModel):
     @classmethod
     def of(cls, index: int, text: ClassifiedText, top_k: int | None) -> "ClassifiedOut":
         labels = [
-            LabelOut(label=each.label, probability=each.probability, score=each.score) for each in text.labels[:top_k]
+            LabelOut(id=each.index, label=each.label, probability=each.probability, score=each.score)
+            for each in text.labels[:top_k]
         ]
         return cls(index=index, label=labels[0].label, labels=labels, num_tokens=text.num_tokens)
 
