@@ -74,7 +74,7 @@ def test_bars_follow_the_sliders_without_asking_again(service: WebService, open_
     move(chat, "Top-k", 2)
     share = 1 / (1 + math.exp(-1))
     expect(chat.page.locator(".bars tbody .is-drawn").first).to_have_text(f"{share:.1%}")
-    assert shares(chat, "drawn")[1:3] == [f"{1 - share:.1%}", "0.0%"]
+    assert shares(chat, "drawn")[1:3] == [f"{1 - share:.1%}", "–"]
     assert shares(chat, "sum")[1] == "100.0%"
     assert shares(chat, "raw")[0] == f"{first:.1%}"
     expect(chat.page.locator(".bars tr.is-out")).to_have_count(9)
@@ -87,7 +87,7 @@ def test_bars_follow_the_sliders_without_asking_again(service: WebService, open_
     slider.focus()
     chat.page.keyboard.press("Home")  # greedy
     expect(chat.page.get_by_text("1 of 272 tokens is kept.")).to_be_visible()
-    assert shares(chat, "drawn")[:2] == ["100.0%", "0.0%"]
+    assert shares(chat, "drawn")[:2] == ["100.0%", "–"]
     assert asked == []
 
 
@@ -111,6 +111,9 @@ def test_keys_walk_through_the_tokens_and_the_pointer_only_looks(service: WebSer
     expect(tokens(chat).nth(1)).to_be_focused()
     chat.page.mouse.move(5, 5)
     expect(chat.page.get_by_role("heading", name="Token 2", exact=True)).to_be_visible()
+    chat.page.keyboard.press("Enter")
+    expect(chat.page.locator("button.pick").first).to_be_focused()
+    tokens(chat).nth(1).focus()
     chat.page.keyboard.press("End")
     expect(tokens(chat).last).to_be_focused()
     expect(chat.page.locator(".is-chosen")).to_have_count(0)  # nothing has been chosen there
@@ -195,6 +198,10 @@ def test_the_way_back_and_another_conversation_leave_the_inspector(service: WebS
     chat.button("Звідки взявся кожен токен").click()
     expect(rows(chat).first).to_be_visible()
     expect(chat.field).to_be_hidden()
+    chat.button("EN").click()
+    expect(chat.page.get_by_role("heading", name="Where each token came from")).to_be_visible()
+    expect(chat.page.get_by_role("columnheader", name="Kept")).to_be_visible()
+    chat.button("UK").click()
     chat.button("Назад до розмови").click()
     expect(chat.field).to_be_visible()
     expect(chat.replies.last).to_have_text("Ні")

@@ -1,7 +1,9 @@
 """The page on the real service with the bundled model, in a process of its own."""
 
+import math
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.e2e.service import Service
@@ -19,5 +21,18 @@ def test_the_bundled_model_answers_on_the_page(tmp_path: Path, open_page: OpenPa
         assert reply["status"] == "completed"
         assert chat.reply_text() == reply["content"]
         assert str(reply["content"]).strip()
+        chat.button("Звідки взявся кожен токен").click()
+        place = {"conversation_id": conversation["id"], "message_id": reply["id"], "num_reply_tokens": 0}
+        likeliest = service.client.post("/api/next-token", json={**place, "top_n": 10}).json()["tokens"]
+        for setting, value in (("Температура", "1"), ("Top-k", "0"), ("Top-p", "1"), ("Штраф за повтори", "1")):
+            chat.page.get_by_role("spinbutton", name=f"{setting}, точне значення").fill(value)
+            chat.page.keyboard.press("Enter")
+        for column in ("raw", "scored", "drawn"):
+            shown = chat.page.locator(f".bars tbody .is-{column}")
+            expect(shown.first).to_have_text(f"{100 * math.exp(likeliest[0]['logprob']):.1f}%".replace(".", ","))
+            assert [float(each[:-1].replace(",", ".")) for each in shown.all_inner_texts()[:10]] == pytest.approx(
+                [100 * math.exp(each["logprob"]) for each in likeliest], abs=0.051
+            )
+        chat.page.keyboard.press("Escape")
         chat.button("Як написано цю відповідь").click()
         expect(chat.page.get_by_role("dialog")).to_contain_text(str(reply["settings"]["seed"]))  # type: ignore[index]

@@ -1,4 +1,4 @@
-"""Scripts and style sheets without what only people read: comments, indentation, and spaces that separate nothing.
+"""Scripts and style sheets without what only people read: comments, indentation, and signs that change nothing.
 
 Nothing is renamed and nothing rewritten: pretty-printed by a debugger, a script is what it was.
 """
@@ -17,7 +17,7 @@ _PARTS = re.compile(
 _ENDS_A_VALUE = re.compile(r"[\w$)\]}\"'`](?<!\breturn)$")  # after these a slash divides
 _GOES_ON = "{;,(["
 _STYLE_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
-_STYLE_SPACE = re.compile(r"(?<=[{};,:>]) +| +(?=[{};,>])")
+_STYLE_SPACE = re.compile(r"(?<=[{};,:>]) +| +(?=[{};,>])|;(?=\s*})|(?<![\d.])0(?=\.\d)")
 
 
 def lean_script(source: str) -> str:
@@ -29,7 +29,10 @@ def lean_script(source: str) -> str:
             is_comment = "*/" not in text
         elif code := _lean_line(text):
             # Elsewhere the end of a line may be the end of a statement.
-            lean += code if not lean or lean[-1] in _GOES_ON else f"\n{code}"
+            if code[0] in ")]}" and lean.endswith(",") and not lean.endswith(",,"):
+                lean = lean[:-1] + code
+            else:
+                lean += code if not lean or lean[-1] in _GOES_ON else f"\n{code}"
     return f"{lean}\n"
 
 
@@ -45,6 +48,8 @@ def _lean_line(text: str) -> str:
         if kind in ("space", "comment"):
             is_apart = True
             continue
+        if part in ")]}" and line[-1:] == "," and line[-2:] != ",,":
+            line = line[:-1]
         if is_apart and line and _would_join(line[-1], part[0]):
             line += " "
         line += part
@@ -63,4 +68,4 @@ def _is_of_word(character: str) -> bool:
 
 def lean_style(source: str) -> str:
     lines = (line.strip() for line in _STYLE_COMMENT.sub("", source).splitlines())
-    return _STYLE_SPACE.sub("", " ".join(line for line in lines if line)).replace(";}", "}") + "\n"
+    return _STYLE_SPACE.sub("", " ".join(line for line in lines if line)) + "\n"

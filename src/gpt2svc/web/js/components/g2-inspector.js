@@ -113,7 +113,7 @@ define("g2-inspector", ({ app }) => {
             h("svg:polyline", { points: [...(rank > 0 ? [50 * (before + sum), 0] : []), 100 * sum, 50, 50 * (sum + next), 100].join(" ") }),
           ),
         ),
-        ...["raw", "scored", "drawn", "sum"].map((name, index) => h("td", { class: `is-${name}` }, () => language.share([...values, sum][index]))),
+        ...["raw", "scored", "drawn", "sum"].map((name, index) => h("td", { class: `is-${name}` }, () => (drawn[rank] > 0 || index < 2 ? language.share([...values, sum][index]) : "–"))),
       );
     }
   }

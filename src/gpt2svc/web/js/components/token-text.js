@@ -21,7 +21,7 @@ export function tokenText(texts, label, end, chosen, choose, hover) {
         tabindex: () => (chosen() === index ? 0 : -1),
         "aria-selected": () => String(chosen() === index),
         onfocus: () => choose(index),
-        onpointerenter: () => hover(index),
+        onpointermove: () => hover(index), // not "enter": what comes to lie under a pointer at rest is not meant
       },
       text === null ? () => end() : [visible(text), text.includes("\n") ? h("br") : null],
     ),
@@ -35,9 +35,10 @@ export function tokenText(texts, label, end, chosen, choose, hover) {
 
   /** @param {KeyboardEvent} event */
   function onKey(event) {
-    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1, Home: -Infinity, End: Infinity }[event.key];
+    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1, Home: -Infinity, End: Infinity, Enter: 0 }[event.key];
     if (step === undefined || event.altKey || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
-    options[Math.min(Math.max(chosen() + step, 0), options.length - 1)].focus();
+    if (step === 0) /** @type {HTMLElement | null} */ (document.querySelector("button.pick"))?.focus();
+    else options[Math.min(Math.max(chosen() + step, 0), options.length - 1)].focus();
   }
 }

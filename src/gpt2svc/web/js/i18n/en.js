@@ -201,7 +201,7 @@ export const en = {
   "details.use": "Use these settings",
 
   "inspector.title": "Where each token came from",
-  "inspector.about": "Choose a token to see what else could have stood there. The sliders act at once; choose another token to go on from it.",
+  "inspector.about": "Choose a token to see what else could have stood there. The sliders act at once; press another token to go on from it.",
   "inspector.back": "Back to the conversation",
   "inspector.prompt": "Prompt as sent: {count} token{count||s}",
   "inspector.window": "Prompt and reply: {count} of {all} tokens",
@@ -213,7 +213,7 @@ export const en = {
   "inspector.summary": "{count} of {all} tokens {count|is|are} kept. Entropy: {raw} bits by the model, {drawn} by these settings.",
   "inspector.branch": "Go on from this token",
   "inspector.token": "Token",
-  "inspector.bars": "Together: the line",
+  "inspector.bars": "Line: together",
   "inspector.raw": "Model",
   "inspector.scored": "Adjusted",
   "inspector.drawn": "Kept",

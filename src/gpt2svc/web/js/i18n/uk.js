@@ -201,7 +201,7 @@ export const uk = {
   "details.use": "Взяти ці налаштування",
 
   "inspector.title": "Звідки взявся кожен токен",
-  "inspector.about": "Оберіть токен, щоб побачити, що ще могло там стояти. Повзунки діють одразу; оберіть інший токен, щоб продовжити від нього.",
+  "inspector.about": "Оберіть токен, щоб побачити, що ще могло там стояти. Повзунки діють одразу; натисніть інший токен, щоб продовжити від нього.",
   "inspector.back": "Назад до розмови",
   "inspector.prompt": "Надісланий запит: {count} токен{count||и|ів|а}",
   "inspector.window": "Запит і відповідь: {count} із {all} токенів",
@@ -213,7 +213,7 @@ export const uk = {
   "inspector.summary": "Лишається {count} із {all} токенів. Ентропія: {raw} біт у моделі, {drawn} з цими налаштуваннями.",
   "inspector.branch": "Продовжити від цього токена",
   "inspector.token": "Токен",
-  "inspector.bars": "Разом: лінія",
+  "inspector.bars": "Лінія: разом",
   "inspector.raw": "Модель",
   "inspector.scored": "Змінено",
   "inspector.drawn": "Лишено",
