@@ -3,13 +3,14 @@
 from gpt2svc.engine.config import EngineConfig
 from gpt2svc.engine.core import EngineCore
 from gpt2svc.engine.device import resolve_device, resolve_dtype, set_num_threads
+from gpt2svc.engine.model import Model
 from gpt2svc.engine.types import ModelInfo
 from gpt2svc.models.chunk import Chunk
 from gpt2svc.models.folder import ModelFolder
-from gpt2svc.models.gpt2 import GPT2
 from gpt2svc.models.loading import load_model
-from gpt2svc.models.task_head import task_of
+from gpt2svc.models.native.library import NativeLibrary
 from gpt2svc.models.quantization import Quantization, quantized_revision
+from gpt2svc.models.task_head import task_of
 from gpt2svc.models.weights import ProgressCallback
 
 
@@ -26,15 +27,18 @@ def load_engine(
 
     `device` is "auto" (CUDA, then MPS, then CPU) or a torch device; `dtype` is "float32", "bfloat16", "float16" or
     "auto": bfloat16 on CUDA, float32 elsewhere, where it is exact and needs no special processor. `quantize` takes
-    the weights down to 8 or 4 bits. `progress` hears of each stage: (text for people, percent or None). Raises ConfigError for a device or dtype that this machine
-    hasn't got, ModelFormatError where the files have changed since `folder` was opened.
+    the weights down to 8 or 4 bits. `progress` hears of each stage: (text for people, percent or None). Raises
+    ConfigError for a device or dtype that this machine hasn't got, ModelFormatError where the files have changed since
+    `folder` was opened.
     """
     config = config if config is not None else EngineConfig()
     torch_device = resolve_device(device)
     torch_dtype = resolve_dtype(dtype, torch_device, quantize)
     if torch_device.type == "cpu":
         set_num_threads(config.num_threads)
-    model = load_model(folder, torch_device, torch_dtype, progress, quantize=quantize)
+    model = load_model(
+        folder, torch_device, torch_dtype, progress, quantize=quantize, library=NativeLibrary.find()
+    )
     if progress is not None:
         progress("Warming up", None)
     _warm_up(model)
@@ -60,7 +64,7 @@ def load_engine(
     )
 
 
-def _warm_up(model: GPT2) -> None:
+def _warm_up(model: Model) -> None:
     """Bring in what the first steps would otherwise wait for: kernels are chosen and compiled at their first use."""
     length = min(64, model.n_positions - 1)
     cache = model.new_cache(1)

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gpt2svc.engine.model import Model
 from gpt2svc.evaluation.windows import Window
 from gpt2svc.models.chunk import Chunk
-from gpt2svc.models.gpt2 import GPT2
 
 _MAX_ROWS: Final = 256  # of one forward pass: 51 MB of logits over GPT-2's vocabulary
 _MAX_CHUNKS: Final = 32
@@ -50,7 +50,7 @@ class _Piece:
 class Scorer:
     """Holds the KV cache of a few windows; not thread-safe."""
 
-    def __init__(self, model: GPT2) -> None:
+    def __init__(self, model: Model) -> None:
         self._model = model
         self._cache = model.new_cache(_MAX_CHUNKS)
 

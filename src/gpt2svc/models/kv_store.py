@@ -146,7 +146,7 @@ class KeyValueStore:
         shape = (self.num_blocks, capacity, self.n_head, self.block, self.head_dim)
         try:
             if self.device.type == "cpu":
-                return _reserved_zeros(shape, self.dtype)
+                return reserved_zeros(shape, self.dtype)
             return torch.zeros(shape, dtype=self.dtype, device=self.device)
         except (OSError, RuntimeError) as error:
             size = 2 * self._num_layers * math.prod(shape) * self.dtype.itemsize
@@ -156,7 +156,7 @@ class KeyValueStore:
             ) from error
 
 
-def _reserved_zeros(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+def reserved_zeros(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """Zeros whose pages take no memory until they are written."""
     num_bytes = math.prod(shape) * dtype.itemsize
     if hasattr(mmap, "MAP_PRIVATE"):
