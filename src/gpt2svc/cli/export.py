@@ -31,7 +31,7 @@ def export_onnx(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     data_dir: Annotated[Path | None, typer.Option(help="Where pulled models are.")] = None,
 ) -> None:
-    """Write a GPT-2 as ONNX with its KV cache, as onnxruntime and Transformers.js take it.
+    """Write a model as ONNX: GPT-2 with its KV cache as Transformers.js and onnxruntime take it, GPT-1, classifiers.
 
     Each graph's logits are compared with those of the model in torch before the folder gets its name.
     """

@@ -33,8 +33,7 @@ def _config(folder: ModelFolder, external_files: dict[str, int]) -> dict[str, An
     config = folder.config
     described = read_json_object(folder.path / CONFIG_NAME, max_bytes=MAX_CONFIG_BYTES)
     described |= {
-        "model_type": "gpt2",
-        "architectures": ["GPT2LMHeadModel"],
+        "model_type": config.architecture,
         "vocab_size": config.vocab_size,
         "n_positions": config.n_positions,
         "n_embd": config.n_embd,
@@ -42,9 +41,12 @@ def _config(folder: ModelFolder, external_files: dict[str, int]) -> dict[str, An
         "n_head": config.n_head,
         # NOTE: what ends a long chat in Transformers.js; GPT-2's own name for it is n_positions.
         "max_position_embeddings": config.n_positions,
-        "use_cache": True,
     }
-    browser: dict[str, Any] = {"kv_cache_dtype": {"fp16": "float16"}}
+    browser: dict[str, Any] = {}
+    if config.is_language_model:
+        prefix = "GPT2" if config.architecture == "gpt2" else "OpenAIGPT"
+        described |= {"architectures": [f"{prefix}LMHeadModel"], "use_cache": True}
+        browser["kv_cache_dtype"] = {"fp16": "float16"}
     if external_files:
         browser["use_external_data_format"] = external_files
     return described | {"transformers.js_config": browser}
@@ -53,7 +55,8 @@ def _config(folder: ModelFolder, external_files: dict[str, int]) -> dict[str, An
 def _tokenizer_config(folder: ModelFolder) -> dict[str, Any]:
     path = folder.path / TOKENIZER_CONFIG_NAME
     described = read_json_object(path, max_bytes=_MAX_BYTES) if path.is_file() else {}
-    described.setdefault("tokenizer_class", "GPT2Tokenizer")
+    is_gpt1 = folder.config.architecture == "openai-gpt"
+    described.setdefault("tokenizer_class", "OpenAIGPTTokenizer" if is_gpt1 else "GPT2Tokenizer")
     described["model_max_length"] = folder.config.n_positions
     template = folder.path / _TEMPLATE_NAME
     # A template in a file of its own wins, as it does in transformers; Transformers.js doesn't look for one.

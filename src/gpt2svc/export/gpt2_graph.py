@@ -1,4 +1,4 @@
-"""GPT-2 as an ONNX graph with a KV cache, in the shape that Transformers.js and onnxruntime's own tools expect.
+"""GPT-2 or GPT-1 as an ONNX graph with a KV cache, in the shape that Transformers.js and onnxruntime's tools expect.
 
     inputs   input_ids, attention_mask, position_ids, past_key_values.{i}.key | value
     outputs  logits, present.{i}.key | value
@@ -8,7 +8,7 @@ traced: names and axes are then exactly those, the tied embedding is stored once
 quantisers know.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -32,10 +32,12 @@ def build_gpt2(
     config: GPT2Config, weights: WeightReader, precision: Precision, data_path: Path | None = None
 ) -> onnx.ModelProto:
     """The model in `precision`; with `data_path` its weights are written there."""
-    return _Gpt2Graph(config, weights, precision, data_path).build()
+    return _LanguageGraph(config, weights, precision, data_path).build()
 
 
-class _Gpt2Graph:
+class TransformerGraph:
+    """The blocks of a model, between its embedding and its head."""
+
     def __init__(self, config: GPT2Config, weights: WeightReader, precision: Precision, data_path: Path | None) -> None:
         self._config = config
         self._weights = weights
@@ -45,56 +47,47 @@ class _Gpt2Graph:
         self._graph = GraphBuilder("gpt2", data_path)
         self._projection = Projection(self._graph, self._dtype, is_quantized=precision is Q8)
 
-    def build(self) -> onnx.ModelProto:
-        graph, config = self._graph, self._config
-        input_ids = graph.input("input_ids", TensorProto.INT64, [BATCH, SEQUENCE])
-        attention_mask = graph.input("attention_mask", TensorProto.INT64, [BATCH, TOTAL])
-        position_ids = graph.input("position_ids", TensorProto.INT64, [BATCH, SEQUENCE])
-        past = [
-            [
-                graph.input(f"past_key_values.{i}.{kind}", self._element, [BATCH, config.n_head, PAST, config.head_dim])
-                for kind in ("key", "value")
-            ]
-            for i in range(config.n_layer)
-        ]
-        mask = self._mask(input_ids, attention_mask, past[0][0])
-        embedding = self._read("wte.weight", keep_float32=True)
-        x = self._projection.gather("wte.weight", embedding, input_ids)
-        x = graph.node("Add", x, graph.node("Gather", self._weight("wpe.weight"), position_ids))
-        for i, (key, value) in enumerate(past):
-            attended, keys, values = self._attention(i, self._norm(f"h.{i}.ln_1", x), key, value, mask)
-            x = graph.node("Add", x, attended)
-            x = graph.node("Add", x, self._mlp(i, self._norm(f"h.{i}.ln_2", x)))
-            for kind, result in (("key", keys), ("value", values)):
-                shape: list[str | int] = [BATCH, config.n_head, TOTAL, config.head_dim]
-                graph.output(f"present.{i}.{kind}", self._element, shape, result)
-        head = "wte.weight" if config.tie_word_embeddings else "lm_head.weight"
-        matrix = embedding if config.tie_word_embeddings else self._read(head, keep_float32=True)
-        logits = self._projection.apply_rows(self._norm("ln_f", x), head, matrix)
-        if self._is_half:  # what reads them samples in float32
-            logits = graph.node("Cast", logits, to=TensorProto.FLOAT)
-        graph.output("logits", TensorProto.FLOAT, [BATCH, SEQUENCE, config.vocab_size], logits)
-        return graph.finish()
+    def _embedded(self, input_ids: str, position_ids: str) -> str:
+        x = self._projection.gather("wte.weight", self._read("wte.weight", keep_float32=True), input_ids)
+        return self._graph.node("Add", x, self._graph.node("Gather", self._weight("wpe.weight"), position_ids))
 
-    def _mask(self, input_ids: str, attention_mask: str, past_key: str) -> str:
-        """Which key a query may see: bool (batch_size, 1, sequence_length, total_sequence_length)."""
+    def _block(self, index: int, x: str, past: Sequence[str], mask: str) -> tuple[str, str, str]:
+        """The sequence after a block, and all its keys and values. `past` is empty where there is none."""
+        graph, norms = self._graph, (f"h.{index}.ln_1", f"h.{index}.ln_2")
+        if self._config.architecture == "openai-gpt":  # the norms come after the sums
+            attended, keys, values = self._attention(index, x, past, mask)
+            x = self._norm(norms[0], graph.node("Add", x, attended))
+            return self._norm(norms[1], graph.node("Add", x, self._mlp(index, x))), keys, values
+        attended, keys, values = self._attention(index, self._norm(norms[0], x), past, mask)
+        x = graph.node("Add", x, attended)
+        return graph.node("Add", x, self._mlp(index, self._norm(norms[1], x))), keys, values
+
+    def _finished(self, x: str) -> str:
+        return x if self._config.architecture == "openai-gpt" else self._norm("ln_f", x)
+
+    def _in_float32(self, logits: str) -> str:
+        """For what reads them."""
+        return self._graph.node("Cast", logits, to=TensorProto.FLOAT) if self._is_half else logits
+
+    def _length(self, value: str, axis: int) -> str:
+        return self._graph.node("Gather", self._graph.node("Shape", value), self._graph.scalar(axis, np.int64))
+
+    def _mask(self, attention_mask: str, first: str, end: str) -> str:
+        """Which key a query may see, of queries from `first` to before `end`, and keys before `end`:
+
+        bool (batch_size, 1, sequence_length, total_sequence_length).
+        """
         graph = self._graph
-
-        def length(value: str, axis: int) -> str:
-            return graph.node("Gather", graph.node("Shape", value), graph.scalar(axis, np.int64))
-
-        num_past = length(past_key, 2)
-        num_total = graph.node("Add", num_past, length(input_ids, 1))
         one = graph.scalar(1, np.int64)
-        keys = graph.node("Range", graph.scalar(0, np.int64), num_total, one)
-        queries = graph.node("Unsqueeze", graph.node("Range", num_past, num_total, one), graph.integers(1))
+        keys = graph.node("Range", graph.scalar(0, np.int64), end, one)
+        queries = graph.node("Unsqueeze", graph.node("Range", first, end, one), graph.integers(1))
         causal = graph.node("LessOrEqual", keys, queries)
         is_there = graph.node(
             "Unsqueeze", graph.node("Cast", attention_mask, to=TensorProto.BOOL), graph.integers(1, 2)
         )
         return graph.node("And", causal, is_there)
 
-    def _attention(self, index: int, x: str, past_key: str, past_value: str, mask: str) -> tuple[str, str, str]:
+    def _attention(self, index: int, x: str, past: Sequence[str], mask: str) -> tuple[str, str, str]:
         """What is added to the residual, and all keys and values (batch_size, n_head, total, head_dim)."""
         graph, config = self._graph, self._config
         heads = graph.integers(0, 0, config.n_head, config.head_dim)
@@ -103,8 +96,10 @@ class _Gpt2Graph:
         query, key, value = (
             graph.node("Transpose", graph.node("Reshape", part, heads), perm=[0, 2, 1, 3]) for part in parts
         )
-        keys = graph.node("Concat", past_key, key, axis=2)
-        values = graph.node("Concat", past_value, value, axis=2)
+        keys, values = key, value
+        if past:
+            keys = graph.node("Concat", past[0], key, axis=2)
+            values = graph.node("Concat", past[1], value, axis=2)
         query = graph.node("Mul", query, graph.scalar(_score_scale(config, index), self._dtype))
         scores = graph.node("MatMul", query, graph.node("Transpose", keys, perm=[0, 1, 3, 2]))
         # NOTE: replaced, not added to: a row of padding sees no key at all, and the sum of two lowest numbers would
@@ -164,6 +159,35 @@ class _Gpt2Graph:
     def _read(self, name: str, *, keep_float32: bool = False) -> "np.ndarray[tuple[int, ...], np.dtype[np.float32]]":
         array: np.ndarray[tuple[int, ...], np.dtype[np.float32]] = self._weights.read(name).float().numpy()
         return array if keep_float32 else array.astype(self._dtype)
+
+
+class _LanguageGraph(TransformerGraph):
+    def build(self) -> onnx.ModelProto:
+        graph, config = self._graph, self._config
+        input_ids = graph.input("input_ids", TensorProto.INT64, [BATCH, SEQUENCE])
+        attention_mask = graph.input("attention_mask", TensorProto.INT64, [BATCH, TOTAL])
+        position_ids = graph.input("position_ids", TensorProto.INT64, [BATCH, SEQUENCE])
+        past = [
+            [
+                graph.input(f"past_key_values.{i}.{kind}", self._element, [BATCH, config.n_head, PAST, config.head_dim])
+                for kind in ("key", "value")
+            ]
+            for i in range(config.n_layer)
+        ]
+        num_past = self._length(past[0][0], 2)
+        num_total = graph.node("Add", num_past, self._length(input_ids, 1))
+        mask = self._mask(attention_mask, num_past, num_total)
+        x = self._embedded(input_ids, position_ids)
+        for i, of_layer in enumerate(past):
+            x, keys, values = self._block(i, x, of_layer, mask)
+            for kind, result in (("key", keys), ("value", values)):
+                shape: list[str | int] = [BATCH, config.n_head, TOTAL, config.head_dim]
+                graph.output(f"present.{i}.{kind}", self._element, shape, result)
+        head = "wte.weight" if config.tie_word_embeddings else "lm_head.weight"
+        logits = self._projection.apply_rows(self._finished(x), head, self._read(head, keep_float32=True))
+        logits = self._in_float32(logits)
+        graph.output("logits", TensorProto.FLOAT, [BATCH, SEQUENCE, config.vocab_size], logits)
+        return graph.finish()
 
 
 def _score_scale(config: GPT2Config, index: int) -> float:

@@ -7,6 +7,8 @@ from typing import Final
 
 import onnx
 
+from gpt2svc.export.classifier_graph import build_classifier
+from gpt2svc.export.classifier_verification import ClassifierVerifier
 from gpt2svc.export.companion_files import write_companion_files
 from gpt2svc.export.gpt2_graph import build_gpt2
 from gpt2svc.export.precision import FP16, FP32, Q8, Precision
@@ -59,7 +61,9 @@ def export_onnx(
         graphs.mkdir()
         external_files: dict[str, int] = {}
         announce("Loading the reference in torch")
-        verifier = Verifier(folder.path, folder.config)
+        is_classifier = not folder.config.is_language_model
+        verifier = (ClassifierVerifier if is_classifier else Verifier)(folder.path, folder.config)
+        build = build_classifier if is_classifier else build_gpt2
         exported = []
         for precision in precisions:
             path = graphs / precision.file
@@ -68,7 +72,7 @@ def export_onnx(
                 data_path = path.with_name(path.name + DATA_SUFFIX)
                 external_files[path.name] = 1
             announce(f"Writing {precision.file}")
-            model = build_gpt2(folder.config, WeightReader(folder), precision, data_path)
+            model = build(folder.config, WeightReader(folder), precision, data_path)
             path.write_bytes(model.SerializeToString())
             del model
             onnx.checker.check_model(str(path), full_check=True)

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 import onnxruntime
 import torch
-from transformers import GPT2LMHeadModel
+from transformers import AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from gpt2svc.errors import ModelFormatError
@@ -30,6 +30,24 @@ class Verification:
         return max(self.errors.values())
 
 
+def open_session(path: Path) -> "onnxruntime.InferenceSession":
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def verification(path: Path, errors: dict[str, float], precision: Precision) -> Verification:
+    """Raises ModelFormatError where one is over the tolerance."""
+    for case, error in errors.items():
+        if not error <= precision.tolerance:  # NaN fails it too
+            raise ModelFormatError(
+                f"The exported graph {path.name} is not the model: in the case {case!r} its logits differ by "
+                f"{error:.2g} where {precision.tolerance:.2g} is allowed. Nothing was kept.",
+                field="output",
+            )
+    return Verification(errors)
+
+
 class Verifier:
     """Holds the reference model; one for all graphs of a folder."""
 
@@ -37,24 +55,13 @@ class Verifier:
         self._config = config
         transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # it would write over our lines
         # In evaluation mode, as from_pretrained leaves it.
-        self._model = GPT2LMHeadModel.from_pretrained(
+        self._model = AutoModelForCausalLM.from_pretrained(
             folder, local_files_only=True, dtype=torch.float32, use_safetensors=True
         )
 
     def verify(self, path: Path, precision: Precision) -> Verification:
         """Raises ModelFormatError where the graph's logits are not the model's within the tolerance."""
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        errors = self._errors(session)
-        for case, error in errors.items():
-            if not error <= precision.tolerance:  # NaN fails it too
-                raise ModelFormatError(
-                    f"The exported graph {path.name} is not the model: in the case {case!r} its logits differ by "
-                    f"{error:.2g} where {precision.tolerance:.2g} is allowed. Nothing was kept.",
-                    field="output",
-                )
-        return Verification(errors)
+        return verification(path, self._errors(open_session(path)), precision)
 
     def _errors(self, session: "onnxruntime.InferenceSession") -> dict[str, float]:
         config = self._config

@@ -58,6 +58,11 @@ class Tokenizer:
         """Spelling of each special token, and its id."""
         return self._special_tokens
 
+    def token_id(self, spelling: str) -> int | None:
+        """Of the token that the vocabulary spells so; None where there is none."""
+        number: int | None = self._vocabulary.backend.token_to_id(spelling)
+        return number
+
     def encode_marked(self, text: str) -> list[int]:
         """As `encode`, but the spelling of a special token stands for that token: for who writes the whole prompt."""
         if self._special_pattern is None:
