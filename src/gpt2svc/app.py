@@ -245,6 +245,7 @@ def _worker_pool(settings: Settings, catalogue: ModelCatalogue) -> WorkerPool:
         model=settings.model,
         models_dir=str(settings.models_dir),
         hub_endpoint=settings.hub_endpoint,
+        chat_template=str(settings.chat_template) if settings.chat_template is not None else None,
         device=settings.device,
         dtype=settings.dtype,
         quantize=settings.quantize,

@@ -61,6 +61,9 @@ class Settings(BaseSettings):
     model: Name = Field(
         "starter", description='Default model: "starter", a hub name such as openai-community/gpt2, or a folder.'
     )
+    chat_template: Path | None = Field(
+        None, description="Jinja file that writes conversations for the default model, in place of the model's own."
+    )
     data_dir: Path = Field(
         default_factory=default_data_dir, description="Folder of the database and downloaded models."
     )
@@ -164,6 +167,15 @@ class Settings(BaseSettings):
         if value is not None and (urlsplit(value).scheme not in ("https", "http") or not urlsplit(value).hostname):
             raise ValueError("must be an http or https URL")
         return value
+
+    @field_validator("chat_template", mode="before")
+    @classmethod
+    def _check_chat_template(cls, value: object) -> object:
+        if value is None:
+            return None
+        if not isinstance(value, str | Path) or not str(value).strip() or "\x00" in str(value):
+            raise ValueError("must name a file")
+        return Path(value).expanduser().absolute()
 
     @field_validator("data_dir", mode="before")
     @classmethod

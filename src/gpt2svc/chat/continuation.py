@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gpt2svc.chat.history import History, KeptReply
-from gpt2svc.chat.prompt import TURN_LABELS, Prompt, PromptBudget, build_prompt, has_text, render_messages
+from gpt2svc.chat.prompt import TURN_LABELS, Prompt, PromptBudget, build_prompt, encode_messages, has_text
 from gpt2svc.chat.turn_request import ReplyCut
 from gpt2svc.errors import ContextWindowError, InvalidInputError
 from gpt2svc.generation.post_processing import PostProcessing
+from gpt2svc.generation.reply_ends import stop_strings_of
 from gpt2svc.generation.reply_prefix import ReplyPrefix, prefix_of_ids, prefix_of_text, prefix_of_tokens
 from gpt2svc.generation.settings import SETTING_SPECS, SamplingSettings
 from gpt2svc.generation.stop_strings import StopStrings
@@ -61,7 +62,7 @@ def plan_continuation(
     settings = SamplingSettings.from_mapping(given, base)
     if has_ended_itself and asked.get("seed") is None:
         settings = replace(settings, seed=None)
-    stop_strings = StopStrings(settings.stop, TURN_LABELS, tokenizer.tokenization)
+    stop_strings = stop_strings_of(tokenizer, settings.stop, TURN_LABELS)
     if kept.cut is not None:
         token_ids = reply_token_ids(kept, tokenizer, is_same_model)[0]
         prefix = _cut_prefix(kept.cut, token_ids, tokenizer, stop_strings, settings.processing)
@@ -185,8 +186,7 @@ def same_prompt(path: Sequence[MessageRecord], kept: KeptReply, tokenizer: Token
         return None
     dropped = kept.generation.dropped_message_ids
     messages = [message for message in path if has_text(message) and message.id not in dropped]
-    text = render_messages(messages)
-    token_ids = tuple(tokenizer.encode(text))
+    text, token_ids = encode_messages(messages, tokenizer)
     if len(token_ids) != kept.generation.prompt_tokens:
         return None  # by an earlier release, or with another tokenizer
     return Prompt(text, token_ids, dropped)

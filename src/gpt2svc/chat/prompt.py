@@ -7,6 +7,9 @@
 
 The format is that of training (training/transcript.py); the prompt ends without a space, since GPT-2's tokens carry it.
 
+A model that was trained on conversations in another format brings a template (models/chat_template.py), which is used
+instead.
+
 A line inside a message that begins with a turn label gets one space in front, so that nobody can write a turn of the
 other side into a message: "\\nUser:" stands in a prompt only where a turn begins. The stored message stays as it was.
 
@@ -15,11 +18,12 @@ prompt new to the KV cache. Dropping down to three fifths leaves the next turns 
 """
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from gpt2svc.errors import ContextWindowError
 from gpt2svc.generation.settings import SamplingSettings
+from gpt2svc.models.chat_template import ChatTemplate
 from gpt2svc.models.tokenizer import Tokenizer
 from gpt2svc.persistence.records import MessageRecord
 from gpt2svc.training.transcript import ROLE_LABELS, TURN_SEPARATOR, Turn, render_transcript
@@ -65,8 +69,39 @@ class Prompt:
 
 
 def render_messages(messages: Sequence[MessageRecord]) -> str:
-    """The prompt for a reply to the last of `messages`."""
+    """The prompt for a reply to the last of `messages`, in this project's format."""
     turns = [Turn(message.role, _safe_content(message.content)) for message in messages]
+    return f"{render_transcript(turns)}{TURN_SEPARATOR}{REPLY_LABEL}"
+
+
+def encode_messages(
+    messages: Sequence[MessageRecord], tokenizer: Tokenizer, preamble: str = ""
+) -> tuple[str, tuple[int, ...]]:
+    """The prompt for a reply to the last of `messages`, in the model's format, as text and as tokens.
+
+    `preamble` comes before the first turn: it ends in a line break, and no line of it looks like a turn. Raises
+    InvalidInputError where the model's own template does not take the messages.
+    """
+    template = own_template(tokenizer)
+    if template is None:
+        text = preamble + render_messages(messages)
+        return text, tuple(tokenizer.encode(text))
+    talk = [{"role": message.role, "content": message.content} for message in messages]
+    if preamble.strip():
+        talk.insert(0, {"role": "system", "content": preamble.strip()})
+    return template.render(talk), tuple(template.encode(talk))
+
+
+def own_template(tokenizer: Tokenizer) -> ChatTemplate | None:
+    """The model's own template, unless it says the same as `render_messages`, which also keeps turns apart."""
+    template = tokenizer.chat_template
+    if template is None or all(_render_talk(talk) == text for talk, text in template.probes):
+        return None
+    return template
+
+
+def _render_talk(talk: Sequence[Mapping[str, str]]) -> str:
+    turns = [Turn(message["role"], message["content"]) for message in talk]
     return f"{render_transcript(turns)}{TURN_SEPARATOR}{REPLY_LABEL}"
 
 
@@ -77,6 +112,7 @@ def build_prompt(
     max_tokens: int,
     max_messages: int,
     dropped_before: Collection[str] = (),
+    preamble: str = "",
 ) -> Prompt:
     """The prompt for a reply to the last message of `path` (root first), within both limits.
 
@@ -85,18 +121,16 @@ def build_prompt(
     """
     messages = [message for message in path if has_text(message)]
     first_kept = next((i for i, message in enumerate(messages) if message.id not in dropped_before), 0)
-    window = _Window(messages, tokenizer, max_tokens=max_tokens, max_messages=max_messages)
+    window = _Window(messages, tokenizer, max_tokens=max_tokens, max_messages=max_messages, preamble=preamble)
     start = window.first_that_fits(first_kept)
     if first_kept and window.is_mostly_empty(start):
         start = window.first_that_fits(0)
-    text = render_messages(messages[start:])
-    token_ids = tuple(tokenizer.encode(text))
+    text, token_ids = encode_messages(messages[start:], tokenizer, preamble)
     # NOTE: turns are counted apart and encoded together. With GPT-2's own splitting rule that is the same number; a
-    # tokenizer that joins across line breaks may differ by a little.
+    # tokenizer that joins across line breaks may differ by a little, and a template may do anything.
     while len(token_ids) > max_tokens and start < len(messages) - 1:
         start = window.next_turn(start)
-        text = render_messages(messages[start:])
-        token_ids = tuple(tokenizer.encode(text))
+        text, token_ids = encode_messages(messages[start:], tokenizer, preamble)
     if len(token_ids) > max_tokens:
         raise ContextWindowError(
             f"The message has {len(token_ids)} tokens with its turn labels; at most {max_tokens} fit beside the reply.",
@@ -111,13 +145,19 @@ class _Window:
     """Which turn the prompt begins with."""
 
     def __init__(
-        self, messages: Sequence[MessageRecord], tokenizer: Tokenizer, *, max_tokens: int, max_messages: int
+        self,
+        messages: Sequence[MessageRecord],
+        tokenizer: Tokenizer,
+        *,
+        max_tokens: int,
+        max_messages: int,
+        preamble: str,
     ) -> None:
         self._messages = messages
         self._tokenizer = tokenizer
         self._max_tokens = max_tokens
         self._max_messages = max_messages
-        self._num_reply_label_tokens = len(tokenizer.encode(REPLY_LABEL))
+        self._num_fixed_tokens = len(tokenizer.encode(preamble)) + len(tokenizer.encode(REPLY_LABEL))
         self._num_tokens: dict[int, int] = {}  # by index
 
     def first_that_fits(self, start: int) -> int:
@@ -146,17 +186,24 @@ class _Window:
         num_messages = len(self._messages) - start
         if num_messages > self._max_messages * share:
             return False
-        num_tokens = self._num_reply_label_tokens
+        num_tokens = self._num_fixed_tokens
         for index in range(start, len(self._messages)):
             num_tokens += self._count(index)
         return num_tokens <= self._max_tokens * share
 
     def _count(self, index: int) -> int:
         if index not in self._num_tokens:
-            message = self._messages[index]
-            text = render_transcript([Turn(message.role, _safe_content(message.content))]) + TURN_SEPARATOR
-            self._num_tokens[index] = len(self._tokenizer.encode(text))
+            self._num_tokens[index] = count_message(self._messages[index], self._tokenizer)
         return self._num_tokens[index]
+
+
+def count_message(message: MessageRecord, tokenizer: Tokenizer) -> int:
+    """Tokens of a message with what the format puts round it; with a template of the model's own, about so many."""
+    template = own_template(tokenizer)
+    if template is not None:
+        return len(tokenizer.encode(message.content)) + template.num_tokens_around
+    text = render_transcript([Turn(message.role, _safe_content(message.content))]) + TURN_SEPARATOR
+    return len(tokenizer.encode(text))
 
 
 def has_text(message: MessageRecord) -> bool:

@@ -8,9 +8,9 @@ from gpt2svc.chat.prompt import TURN_LABELS, PromptBudget, build_prompt, render_
 from gpt2svc.cli.local_engine import LocalEngine, LocalReply, drawn_seed
 from gpt2svc.engine.types import EngineRequest
 from gpt2svc.errors import InvalidInputError
+from gpt2svc.generation.reply_ends import stop_strings_of, stop_token_ids_of
 from gpt2svc.generation.reply_text import ReplyText
 from gpt2svc.generation.settings import SamplingSettings
-from gpt2svc.generation.stop_strings import StopStrings
 from gpt2svc.persistence.records import MessageRecord, Role
 
 
@@ -69,10 +69,12 @@ class LocalChat:
         request = EngineRequest(
             request_id=str(self._num_replies),
             prompt_token_ids=prompt.token_ids,
-            params=sampling.to_params(seed=seed, stop_token_ids=self._engine.stop_token_ids),
+            params=sampling.to_params(
+                seed=seed, stop_token_ids=stop_token_ids_of(self._engine.tokenizer, is_reply=True)
+            ),
         )
         tokenizer = self._engine.tokenizer
-        stop_strings = StopStrings(sampling.stop, TURN_LABELS, tokenizer.tokenization)
+        stop_strings = stop_strings_of(tokenizer, sampling.stop, TURN_LABELS)
         return LocalReply(request, ReplyText(tokenizer, stop_strings, processing=sampling.processing))
 
 

@@ -28,6 +28,9 @@ def serve(
     model: Annotated[
         str | None, typer.Option(help='Default model: "starter", a hub name (openai-community/gpt2) or a folder.')
     ] = None,
+    chat_template: Annotated[
+        Path | None, typer.Option(help="Jinja file that writes conversations, in place of the default model's own.")
+    ] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the database and downloaded models.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, mps, cuda or cuda:<number>.")] = None,
     dtype: Annotated[str | None, typer.Option(help="auto, float32, bfloat16 or float16.")] = None,
@@ -60,6 +63,7 @@ def serve(
         host=host,
         port=port,
         model=model,
+        chat_template=chat_template,
         data_dir=data_dir,
         device=device,
         dtype=dtype,
@@ -70,7 +74,7 @@ def serve(
         log_format=log_format,
     )
     require_key_beyond_loopback(settings)
-    require_usable_model(settings.model)
+    require_usable_model(settings.model, settings.chat_template)
     configure_logging(settings.log_level, settings.log_format)
     _quieten_libraries(settings.log_level)
     listener = listen(settings)

@@ -8,6 +8,8 @@ how a page that holds a conversation begins:
     Assistant: …
     User: …
     Assistant:
+
+A model with a chat template of its own gets them by that, system messages as one that stands first.
 """
 
 import re
@@ -16,7 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal
 
-from gpt2svc.chat.prompt import REPLY_LABEL, TURN_LABELS, build_prompt, render_messages
+from gpt2svc.chat.prompt import TURN_LABELS, build_prompt, count_message, encode_messages
 from gpt2svc.completions.prompts import MAX_ESTIMATE, EncodedPrompt, check_length
 from gpt2svc.errors import ContextWindowError, InvalidInputError
 from gpt2svc.models.tokenizer import Tokenizer
@@ -79,30 +81,27 @@ class ChatMessages:
             if message.role != "system" and message.content.strip()
         ]
 
-    def render(self) -> str:
-        """The whole prompt as text. Raises InvalidInputError where no user's or assistant's message has text."""
+    def encode(self, tokenizer: Tokenizer, max_tokens: int) -> EncodedPrompt:
+        """Raises InvalidInputError, also where no user's or assistant's message has text, and ContextWindowError."""
         turns = self.turns
         if not turns:
             raise InvalidInputError(f"{self.field} must hold a user's message that is not blank.", field=self.field)
-        return self.preamble + render_messages(turns)
-
-    def encode(self, tokenizer: Tokenizer, max_tokens: int) -> EncodedPrompt:
-        if not self.drops_oldest:
-            ids = tuple(tokenizer.encode(self.render()))
-            check_length(len(ids), max_tokens, self.field)
-            return EncodedPrompt(ids)
-        self.render()
-        preamble = self.preamble
-        num_preamble = len(tokenizer.encode(preamble)) if preamble else 0
-        room = min(max_tokens, self.max_prompt_tokens) - num_preamble
         try:
-            prompt = build_prompt(self.turns, tokenizer, max_tokens=room, max_messages=self.max_messages)
+            if not self.drops_oldest:
+                _, ids = encode_messages(turns, tokenizer, self.preamble)
+                check_length(len(ids), max_tokens, self.field)
+                return EncodedPrompt(ids)
+            max_tokens = min(max_tokens, self.max_prompt_tokens)
+            prompt = build_prompt(
+                turns, tokenizer, max_tokens=max_tokens, max_messages=self.max_messages, preamble=self.preamble
+            )
         except ContextWindowError as error:
-            check_length(num_preamble + error.num_tokens, room + num_preamble, self.field)
+            check_length(error.num_tokens, max_tokens, self.field)
             raise
-        ids = tuple(tokenizer.encode(preamble + prompt.text))
-        check_length(len(ids), max_tokens, self.field)
-        return EncodedPrompt(ids, len(prompt.dropped_message_ids))
+        except InvalidInputError as error:  # of the model's own template
+            error.field = self.field
+            raise
+        return EncodedPrompt(prompt.token_ids, len(prompt.dropped_message_ids))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,17 +115,14 @@ class Rendered:
 def render(messages: ChatMessages, tokenizer: Tokenizer, n_positions: int) -> Rendered:
     """The prompt as it is sent, leaving room for one token at least. Raises InvalidInputError, ContextWindowError."""
     prompt = messages.encode(tokenizer, n_positions - 1)
-    counts = []
-    kept = {turn.id for turn in messages.turns[prompt.num_dropped :]}
+    kept = messages.turns[prompt.num_dropped :]
+    text, _ = encode_messages(kept, tokenizer, messages.preamble)
+    counts = [(int(turn.id), turn.role, count_message(turn, tokenizer)) for turn in kept]
     for index, message in enumerate(messages.messages):
-        alone = ChatMessages((message,))
-        if message.role == "system" and alone.preamble:
-            counts.append((index, "system", len(tokenizer.encode(alone.preamble))))
-        elif str(index) in kept:
-            label = f"{TURN_SEPARATOR}{REPLY_LABEL}"
-            text = alone.render().removesuffix(label) + TURN_SEPARATOR
-            counts.append((index, message.role, len(tokenizer.encode(text))))
-    return Rendered(tokenizer.decode(prompt.token_ids), prompt.token_ids, prompt.num_dropped, tuple(counts))
+        preamble = ChatMessages((message,)).preamble
+        if preamble:
+            counts.append((index, "system", len(tokenizer.encode(preamble))))
+    return Rendered(text, prompt.token_ids, prompt.num_dropped, tuple(sorted(counts)))
 
 
 def _record(identifier: str, role: ChatRole, content: str) -> MessageRecord:

@@ -9,9 +9,9 @@ from gpt2svc.engine.types import EngineRequest, Hypothesis, TokenLogprobs, Token
 from gpt2svc.errors import EngineError, WorkerCrashedError
 from gpt2svc.generation.admission import Admission
 from gpt2svc.generation.post_processing import PostProcessing
+from gpt2svc.generation.reply_ends import stop_strings_of
 from gpt2svc.generation.reply_text import ReplyText
 from gpt2svc.generation.settled_token import SettledToken
-from gpt2svc.generation.stop_strings import StopStrings
 from gpt2svc.models.tokenizer import Tokenizer
 from gpt2svc.worker.protocol import EngineClient
 
@@ -73,7 +73,7 @@ class SequenceRun:
         self._engine = engine
         self._tokenizer = tokenizer
         self._admission = admission
-        stop_strings = StopStrings(plan.stop, plan.turn_labels, tokenizer.tokenization)
+        stop_strings = stop_strings_of(tokenizer, plan.stop, plan.turn_labels)
         before = plan.request.prompt_token_ids[-1]
         self._reply = ReplyText(
             tokenizer, stop_strings, is_verbatim=plan.is_verbatim, after=before, processing=plan.processing

@@ -13,6 +13,7 @@ from gpt2svc.completions.sequence import SequencePlan, SequenceRun
 from gpt2svc.engine.types import EngineRequest, Scoring
 from gpt2svc.errors import ContextWindowError, InvalidInputError, UnavailableError
 from gpt2svc.generation.admission import Admission, Permit
+from gpt2svc.generation.reply_ends import stop_token_ids_of
 from gpt2svc.generation.settings import SamplingSettings
 from gpt2svc.metrics import Metrics
 from gpt2svc.models.tokenizer import Tokenizer
@@ -191,7 +192,7 @@ def _plans(
     request: CompletionRequest, prompts: Sequence[EncodedPrompt], tokenizer: Tokenizer, n_positions: int
 ) -> tuple[SequencePlan, ...]:
     settings = request.settings
-    stop_token_ids = (tokenizer.eos_token_id,) if tokenizer.eos_token_id is not None else ()
+    stop_token_ids = stop_token_ids_of(tokenizer, is_reply=bool(request.turn_labels))
     num_top = request.num_prompt_logprobs
     scoring = Scoring(num_top=num_top) if num_top is not None else None
     name = f"cmpl-{secrets.token_hex(12)}"

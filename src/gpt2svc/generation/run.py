@@ -15,10 +15,10 @@ from gpt2svc.generation.events import Done, Failed, Started, Token
 from gpt2svc.generation.job import GenerationJob
 from gpt2svc.generation.live_log import LiveLog
 from gpt2svc.generation.log_writer import LogEntry, LogWriter
+from gpt2svc.generation.reply_ends import stop_strings_of, stop_token_ids_of
 from gpt2svc.generation.reply_meter import ReplyMeter
 from gpt2svc.generation.reply_text import ReplyText
 from gpt2svc.generation.settled_token import SettledToken
-from gpt2svc.generation.stop_strings import StopStrings
 from gpt2svc.generation.token_logprobs import logprobs_mapping
 from gpt2svc.metrics import Metrics
 from gpt2svc.models.tokenizer import Tokenizer
@@ -119,7 +119,7 @@ class GenerationRun:
     async def _read_engine(self) -> Ending:
         engine = self._engines.get(self.job.model)
         self._tokenizer = tokenizer = engine.tokenizer
-        stop_strings = StopStrings(self.job.settings.stop, self.job.turn_labels, tokenizer.tokenization)
+        stop_strings = stop_strings_of(tokenizer, self.job.settings.stop, self.job.turn_labels)
         prefix = self.job.prefix
         processing = self.job.settings.processing
         self._reply = reply = (
@@ -127,7 +127,7 @@ class GenerationRun:
             if prefix is None
             else ContinuedText(tokenizer, stop_strings, prefix, processing)
         )
-        stop_token_ids = (tokenizer.eos_token_id,) if tokenizer.eos_token_id is not None else ()
+        stop_token_ids = stop_token_ids_of(tokenizer, is_reply=True)
         request = EngineRequest(
             request_id=self.job.generation_id,
             prompt_token_ids=self.job.prompt_token_ids + self._prefix_token_ids,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from gpt2svc.errors import ModelFormatError
+from gpt2svc.models.chat_template import ChatTemplate
 from gpt2svc.models.config import CONFIG_NAME, GPT2Config
 from gpt2svc.models.folder_links import check_inside
 from gpt2svc.models.revision import WeightsHasher
@@ -70,8 +71,10 @@ class ModelFolder:
         """Size of the weight files on disk."""
         return sum(file.stat().st_size for file in self.weight_files)
 
-    def load_tokenizer(self) -> Tokenizer:
-        """Its tokenizer, checked against the model's vocabulary. Raises ModelFormatError."""
+    def load_tokenizer(self, *, chat_template: Path | None = None) -> Tokenizer:
+        """Its tokenizer, checked against the model's vocabulary, with its chat template, or the one in a file that is
+        given. Raises ModelFormatError.
+        """
         tokenizer = Tokenizer.from_folder(self.path)
         if tokenizer.max_encodable_id >= self.config.vocab_size:
             raise ModelFormatError(
@@ -79,7 +82,12 @@ class ModelFolder:
                 f"is {self.config.vocab_size}: they don't belong together.",
                 field="vocab_size",
             )
-        return tokenizer
+        template = (
+            ChatTemplate.from_folder(self.path, tokenizer)
+            if chat_template is None
+            else ChatTemplate.from_file(chat_template, tokenizer)
+        )
+        return tokenizer.with_chat_template(template)
 
 
 _ITEM_BYTES: Final = {"F32": 4, "F16": 2, "BF16": 2}

@@ -17,6 +17,7 @@ from typing import Final, Self
 from filelock import FileLock
 
 from gpt2svc.errors import ModelDownloadError, ModelFormatError, UnsafeModelError
+from gpt2svc.models.chat_template import CHAT_TEMPLATE_NAME
 from gpt2svc.models.config import CONFIG_NAME, GPT2Config
 from gpt2svc.models.folder import ModelFolder
 from gpt2svc.models.hub_file import FileDownload, RetryPolicy
@@ -29,7 +30,7 @@ from gpt2svc.models.tokenizer import Tokenizer
 from gpt2svc.models.tokenizer_files import TOKENIZER_FILES
 from gpt2svc.models.weight_files import INDEX_NAME, PICKLE_SUFFIXES, WEIGHTS_NAME
 
-_SMALL_FILES: Final = (CONFIG_NAME, "generation_config.json", *TOKENIZER_FILES)
+_SMALL_FILES: Final = (CONFIG_NAME, "generation_config.json", CHAT_TEMPLATE_NAME, *TOKENIZER_FILES)
 _MAX_SMALL_BYTES: Final = 64 << 20
 _SHARD: Final = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
 _SPARE_BYTES: Final = 64 << 20  # left free on the disk: the database lives there too

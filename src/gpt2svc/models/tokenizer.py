@@ -3,11 +3,14 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from gpt2svc.errors import InvalidInputError
 from gpt2svc.models.gpt1_tokenization import Tokenization
 from gpt2svc.models.tokenizer_files import Vocabulary, read_vocabulary
+
+if TYPE_CHECKING:
+    from gpt2svc.models.chat_template import ChatTemplate
 
 
 class Tokenizer:
@@ -15,6 +18,7 @@ class Tokenizer:
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
+        self._chat_template: ChatTemplate | None = None
         self._token_bytes = vocabulary.token_bytes
         added = vocabulary.backend.get_added_tokens_decoder()
         self._special_tokens = {token.content: token_id for token_id, token in added.items() if token.special}
@@ -29,6 +33,17 @@ class Tokenizer:
         Raises ModelFormatError where these are missing, broken or neither GPT-2's kind nor GPT-1's.
         """
         return cls(read_vocabulary(folder))
+
+    def with_chat_template(self, template: "ChatTemplate | None") -> Self:
+        """The same, for a model that was trained on conversations in a format of its own."""
+        tokenizer = type(self)(self._vocabulary)
+        tokenizer._chat_template = template
+        return tokenizer
+
+    @property
+    def chat_template(self) -> "ChatTemplate | None":
+        """None: the model reads conversations in this project's own format."""
+        return self._chat_template
 
     @property
     def tokenization(self) -> Tokenization:

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextvars import Context
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 from gpt2svc.engine.types import EngineRequest, TokenOutput
@@ -171,7 +172,9 @@ class WorkerClient:
             while (folder := await asyncio.to_thread(self._resolve)) is None:
                 await self._located.wait()  # the worker downloads it, and says when it is there
                 self._located.clear()
-            tokenizer = await asyncio.to_thread(folder.load_tokenizer)
+            given = self._options.chat_template
+            template = Path(given) if given is not None else None
+            tokenizer = await asyncio.to_thread(folder.load_tokenizer, chat_template=template)
         except (ModelError, InvalidInputError) as error:
             self._give_up(error.message)
         except Exception as error:

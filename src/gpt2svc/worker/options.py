@@ -17,6 +17,7 @@ class WorkerOptions:
     device: str = "auto"
     dtype: str = "auto"
     quantize: Quantization = "none"
+    chat_template: str | None = None  # file of one that takes the place of the model's own
     engine: EngineConfig = field(default_factory=EngineConfig)
     cpus: tuple[int, ...] = ()  # CPU numbers to stay on; empty: wherever the API process may run
     niceness: int = 0  # 0 to 19: how much the worker yields to other processes

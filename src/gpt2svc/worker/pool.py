@@ -93,7 +93,7 @@ class WorkerPool:
             return self._open(key, self._options, after=self._close(key))
         if self._catalogue.resolve(name) is None:
             raise NotFoundError("model", name)
-        options = replace(self._options, model=name, allow_folder=False)
+        options = replace(self._options, model=name, allow_folder=False, chat_template=None)
         return self._open(key, options, after=self._close(key) or self._make_room())
 
     def _make_room(self) -> asyncio.Task[None] | None:

@@ -27,6 +27,7 @@ from gpt2svc.completions.chat_messages import ChatMessages, render
 from gpt2svc.completions.completion import Completion
 from gpt2svc.completions.service import CompletionRequest
 from gpt2svc.generation.settings import SamplingSettings
+from gpt2svc.models.tokenizer import Tokenizer
 
 router = APIRouter(prefix="/v1/chat/completions", tags=["openai"], route_class=OpenAiRoute)
 
@@ -111,8 +112,18 @@ async def render_chat(
         num_remaining=max(0, engine.n_positions - len(rendered.token_ids)),
         dropped_messages=rendered.num_dropped,
         model=engine.state.model,
-        stop=list(TURN_LABELS),
+        stop=_stop(engine.tokenizer),
     )
+
+
+def _stop(tokenizer: Tokenizer) -> list[str]:
+    """What ends a reply, beside the end-of-text token and the request's own strings."""
+    template = tokenizer.chat_template
+    if template is None:
+        return list(TURN_LABELS)
+    spellings = {token_id: spelling for spelling, token_id in tokenizer.special_tokens.items()}
+    markers = template.markers
+    return [*markers.turn_labels, *markers.stop, *[spellings[token_id] for token_id in markers.end_token_ids]]
 
 
 def _messages(services: Services, body: ChatPrompt) -> ChatMessages:

@@ -73,5 +73,5 @@ async def tokenizer_info(
         pad_token=None,
         bos_token_id=bos,
         eos_token_id=eos,
-        chat_template=CHAT_TEMPLATE,
+        chat_template=tokenizer.chat_template.source if tokenizer.chat_template is not None else CHAT_TEMPLATE,
     )

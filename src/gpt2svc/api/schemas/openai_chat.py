@@ -179,4 +179,6 @@ class RenderedPrompt(BaseModel):
     num_remaining: int = Field(description="Tokens that are left for the reply.")
     dropped_messages: int
     model: str
-    stop: list[str] = Field(description="Labels of turns: a line that begins with one ends the reply.")
+    stop: list[str] = Field(
+        description="What ends a reply: labels of turns, at the beginning of a line, or what the model's template has."
+    )

@@ -1,6 +1,6 @@
 """Embeddings on the wire."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, Strict
 
@@ -35,11 +35,12 @@ class EmbeddingCreate(RequestBody):
 
     @property
     def inputs(self) -> list[EmbeddingInput]:
-        if isinstance(self.input, str):
-            return [self.input]
-        if isinstance(self.input[0], int):
-            return [tuple(each for each in self.input if isinstance(each, int))]
-        return [each if isinstance(each, str) else tuple(each) for each in self.input if not isinstance(each, int)]
+        given: Any = self.input
+        if isinstance(given, str):
+            return [given]
+        if isinstance(given[0], int):
+            return [tuple(given)]
+        return [each if isinstance(each, str) else tuple(each) for each in given]
 
 
 class EmbeddingOut(BaseModel):
