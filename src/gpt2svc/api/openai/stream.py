@@ -54,8 +54,18 @@ def stream_docs(chunk: type[BaseModel]) -> dict[str, Any]:
             "properties": {
                 "data": {
                     "type": "string",
-                    "contentMediaType": "application/json",
-                    "contentSchema": {"$ref": f"#/components/schemas/{chunk.__name__}"},
+                    "anyOf": [
+                        {"const": "[DONE]"},
+                        {
+                            "contentMediaType": "application/json",
+                            "contentSchema": {
+                                "anyOf": [
+                                    {"$ref": f"#/components/schemas/{chunk.__name__}"},
+                                    {"$ref": "#/components/schemas/ErrorOut"},
+                                ]
+                            },
+                        },
+                    ],
                 }
             },
             "required": ["data"],
