@@ -208,7 +208,9 @@ def test_prompt_over_the_window_says_both_numbers() -> None:
     assert caught.value.field == "max_new_tokens"
 
 
-@pytest.mark.parametrize("name", ["max_num_seqs", "max_num_batched_tokens", "num_threads"])
+@pytest.mark.parametrize(
+    "name", ["max_num_seqs", "max_num_batched_tokens", "max_num_prompt_tokens_beside", "num_threads"]
+)
 def test_limit_below_one_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=name):
         EngineConfig(**{name: 0})

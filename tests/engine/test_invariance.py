@@ -129,6 +129,7 @@ def tally(model: GPT2) -> Iterator[Counter[str]]:
     plans=st.integers(1, 40 if NUM_EXAMPLES else 12).flatmap(lambda n: st.lists(PLANS, min_size=n, max_size=n)),
     max_num_seqs=st.integers(1, 32),
     max_num_batched_tokens=st.one_of(st.integers(1, 512), st.sampled_from([1, 7, 33, 64, 256, 512])),
+    max_num_prompt_tokens_beside=st.sampled_from([40, 96, 512]),
     is_speculation_enabled=st.booleans(),
 )
 def test_any_mix_gives_each_request_the_bits_it_has_alone(
@@ -138,6 +139,7 @@ def test_any_mix_gives_each_request_the_bits_it_has_alone(
     plans: list[Plan],
     max_num_seqs: int,
     max_num_batched_tokens: int,
+    max_num_prompt_tokens_beside: int,
     is_speculation_enabled: bool,
 ) -> None:
     if max_num_batched_tokens < 33:  # a row at a time takes too long for the long prompts
@@ -145,6 +147,7 @@ def test_any_mix_gives_each_request_the_bits_it_has_alone(
     config = EngineConfig(
         max_num_seqs=max_num_seqs,
         max_num_batched_tokens=max_num_batched_tokens,
+        max_num_prompt_tokens_beside=max_num_prompt_tokens_beside,
         is_speculation_enabled=is_speculation_enabled,
     )
     core = EngineCore(model, config)

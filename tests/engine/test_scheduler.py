@@ -49,6 +49,17 @@ def test_decoding_sequences_get_their_row_before_any_prompt() -> None:
     assert _step(scheduler) == [("a", 1), ("long", 1)]
 
 
+def test_prompts_are_read_in_smaller_chunks_while_others_decode() -> None:
+    config = EngineConfig(max_num_seqs=4, max_num_batched_tokens=100, max_num_prompt_tokens_beside=10)
+    scheduler = Scheduler(config, KVCache(TokenCache(4), 4))
+    _add(scheduler, "a", 40)
+    assert _step(scheduler) == [("a", 40)]
+    _add(scheduler, "b", 15)
+    _add(scheduler, "c", 15)
+    assert _step(scheduler) == [("a", 1), ("b", 10)]
+    assert _step(scheduler) == [("a", 1), ("b", 5), ("c", 5)]
+
+
 def test_prompts_go_on_however_many_decode() -> None:
     scheduler = _scheduler(max_num_seqs=4, max_num_batched_tokens=1)
     for name in ("a", "b", "c"):

@@ -57,6 +57,7 @@ class Scheduler:
 
     def __init__(self, config: EngineConfig, cache: KVCache) -> None:
         self._max_num_batched_tokens = config.max_num_batched_tokens
+        self._max_num_prompt_tokens_beside = config.max_num_prompt_tokens_beside
         self._cache = cache
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []  # in the order of admission
@@ -79,6 +80,8 @@ class Scheduler:
             Scheduled(beam, 1) for seq in self.running for beam in seq.other_beams if beam.num_uncomputed_tokens == 1
         ]
         budget = max(1, self._max_num_batched_tokens - len(scheduled))
+        if scheduled:
+            budget = min(budget, self._max_num_prompt_tokens_beside)
         for sequence in self.running:
             if budget and sequence.num_uncomputed_tokens > 1:
                 budget -= self._schedule_prompt(sequence, budget, scheduled)
