@@ -36,6 +36,19 @@ def test_return_sequences_differ_by_their_seeds(core: EngineCore) -> None:
     assert again[0].token_ids == completions[2].token_ids
 
 
+def test_results_of_a_search_come_best_first_with_their_scores(core: EngineCore) -> None:
+    params = SamplingParams(seed=4, repetition_penalty=1.0, max_new_tokens=6, num_beams=3, logprobs=0)
+    completions = generate(core, [[1, 2], [3]], params, num_return_sequences=2)
+    assert [(c.prompt_index, c.sequence_index) for c in completions] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert [c.token_ids for c in completions[::2]] == [greedy_reply([1, 2], 6), greedy_reply([3], 6)]
+    for best, other in (completions[:2], completions[2:]):
+        assert best.score is not None
+        assert other.score is not None
+        assert best.score > other.score
+        assert best.score == pytest.approx(sum(each.logprob for each in best.logprobs or ()) / 6)
+    core.check_integrity()
+
+
 def test_leaving_the_stream_leaves_nothing_in_the_engine(core: EngineCore) -> None:
     deltas = stream(core, [[1], [2]], GREEDY)
     assert next(deltas).output.token_ids == greedy_reply([1], 1)

@@ -55,6 +55,21 @@ def test_prefix_is_copied_and_its_source_kept(dtype: torch.dtype) -> None:
     assert not _keys_and_values(store, 0).any()
 
 
+def test_positions_are_copied_and_no_others(dtype: torch.dtype) -> None:
+    store = _store(dtype)
+    for start, end in ((3, 5), (0, 16), (10, 40), (31, 33)):  # within a block, a whole one, over several
+        _write(store, 1, range(48), 3.0)
+        _write(store, 4, range(48), 5.0)
+        store.copy_positions(1, 4, start, end)
+        held, source = _keys_and_values(store, 4), _keys_and_values(store, 1)
+        assert torch.equal(held[..., start:end, :], source[..., start:end, :])
+        held[..., start:end, :] = 0
+        _write(store, 1, range(48), 5.0)
+        expected = _keys_and_values(store, 1)
+        expected[..., start:end, :] = 0
+        assert torch.equal(held, expected)
+
+
 def test_growth_keeps_what_was_written(dtype: torch.dtype) -> None:
     store = _store(dtype, initial_slots=1)
     _write(store, 0, range(40), 3.0)

@@ -19,6 +19,7 @@ class Completion:
     logprobs: tuple[TokenLogprobs, ...] | None
     finish_reason: FinishReason
     error: str | None = None
+    score: float | None = None  # of a beam search's result
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +36,8 @@ def generate(
 ) -> list[Completion]:
     """Continue each prompt (token ids) `num_return_sequences` times, the i-th with the seed `params.seed + i`.
 
-    In the order of the prompts, then of their sequences. Raises InvalidInputError as EngineCore.add_request does,
-    with nothing left in the engine.
+    With beams these are the best results of one search a prompt, best first. In the order of the prompts, then of their
+    sequences. Raises InvalidInputError as EngineCore.add_request does, with nothing left in the engine.
     """
     tokens: dict[tuple[int, int], list[int]] = {}
     logprobs: dict[tuple[int, int], list[TokenLogprobs]] = {}
@@ -47,37 +48,59 @@ def generate(
         logprobs.setdefault(key, []).extend(delta.output.logprobs or ())
         if delta.output.finish_reason is not None:
             ends[key] = delta.output
-    return [
-        Completion(
-            prompt_index=key[0],
-            sequence_index=key[1],
-            seed=params.seed + key[1],
-            token_ids=tuple(tokens[key]),
-            logprobs=tuple(logprobs[key]) if params.logprobs is not None else None,
-            finish_reason=end.finish_reason or "error",
-            error=end.error,
+    completions = []
+    for key, end in sorted(ends.items()):
+        if end.hypotheses is not None:
+            completions += [
+                Completion(
+                    prompt_index=key[0],
+                    sequence_index=rank,
+                    seed=params.seed,
+                    token_ids=hypothesis.token_ids,
+                    logprobs=hypothesis.logprobs,
+                    finish_reason=hypothesis.finish_reason,
+                    score=hypothesis.score,
+                )
+                for rank, hypothesis in enumerate(end.hypotheses)
+            ]
+            continue
+        completions.append(
+            Completion(
+                prompt_index=key[0],
+                sequence_index=key[1],
+                seed=params.seed + key[1],
+                token_ids=tuple(tokens[key]),
+                logprobs=tuple(logprobs[key]) if params.logprobs is not None else None,
+                finish_reason=end.finish_reason or "error",
+                error=end.error,
+            )
         )
-        for key, end in sorted(ends.items())
-    ]
+    return completions
 
 
 def stream(
     core: EngineCore, prompts: Sequence[Sequence[int]], params: SamplingParams, *, num_return_sequences: int = 1
 ) -> Iterator[CompletionDelta]:
-    """As `generate`, step by step. Leaving the iterator early aborts what is unfinished.
+    """As `generate`, step by step; of a beam search only the best result comes as deltas.
+
+    Leaving the iterator early aborts what is unfinished.
 
     The engine must be idle: outputs of other requests would be lost.
     """
     keys: dict[str, tuple[int, int]] = {}
     try:
         for prompt_index, prompt in enumerate(prompts):
-            for sequence_index in range(num_return_sequences):
+            for sequence_index in range(1 if params.is_beam_search else num_return_sequences):
                 request_id = f"generate-{prompt_index}-{sequence_index}"
                 core.add_request(
                     EngineRequest(
                         request_id=request_id,
                         prompt_token_ids=tuple(prompt),
-                        params=replace(params, seed=params.seed + sequence_index),
+                        params=replace(
+                            params,
+                            seed=params.seed + sequence_index,
+                            num_return_sequences=num_return_sequences if params.is_beam_search else 1,
+                        ),
                         owner="generate",
                     )
                 )
