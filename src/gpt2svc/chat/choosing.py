@@ -102,12 +102,7 @@ class ChoiceService:
                 )
         finally:
             permit.release()
-        ranked = [
-            RankedChoice(index, score, probability, len(ending))
-            for index, (score, probability, ending) in enumerate(zip(scores, softmax(scores), endings, strict=True))
-        ]
-        ranked.sort(key=lambda choice: -choice.score)
-        return ChoiceResult(engine.state.model, engine.revision, used, len(opening), tuple(ranked))
+        return ChoiceResult(engine.state.model, engine.revision, used, len(opening), ranked_choices(scores, endings))
 
     async def _score(
         self,
@@ -126,6 +121,15 @@ class ChoiceService:
         except WorkerCrashedError as error:
             raise UnavailableError(error.message, retry_after_s=1.0) from error
         return math.fsum(each.logprob for each in scored.logprobs) / len(choice)
+
+
+def ranked_choices(scores: Sequence[float], choices: Sequence[Sequence[int]]) -> tuple[RankedChoice, ...]:
+    """The best first; `choices` are their token ids."""
+    ranked = [
+        RankedChoice(index, score, probability, len(choice))
+        for index, (score, probability, choice) in enumerate(zip(scores, softmax(scores), choices, strict=True))
+    ]
+    return tuple(sorted(ranked, key=lambda choice: -choice.score))
 
 
 def _encode(prompt: str, choices: Sequence[str], engine: EngineClient) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:

@@ -92,7 +92,7 @@ class ClassificationService:
         finally:
             permit.release()
         classified = tuple(
-            ClassifiedText(len(row), _ranked(head, values)) for row, values in zip(rows, scores, strict=True)
+            ClassifiedText(len(row), ranked_labels(head, values)) for row, values in zip(rows, scores, strict=True)
         )
         return ClassificationResult(engine.state.model, engine.revision, head.problem_type, classified)
 
@@ -141,7 +141,8 @@ def _token_ids(text: TextOrIds, engine: EngineClient, field: str) -> list[int]:
     return token_ids
 
 
-def _ranked(head: ClassificationHead, scores: Sequence[float]) -> tuple[LabelScore, ...]:
+def ranked_labels(head: ClassificationHead, scores: Sequence[float]) -> tuple[LabelScore, ...]:
+    """What the head says of one text, the highest score first."""
     probabilities = _probabilities(head.problem_type, scores)
     labels = [LabelScore(*each) for each in zip(count(), head.labels, scores, probabilities, strict=False)]
     return tuple(sorted(labels, key=lambda each: -each.score))

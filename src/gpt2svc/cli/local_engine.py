@@ -12,12 +12,22 @@ from typing import TYPE_CHECKING, Self
 from gpt2svc.cli.completion_text import CompletionText
 from gpt2svc.engine.config import EngineConfig
 from gpt2svc.engine.sampling_params import SamplingParams
-from gpt2svc.engine.types import EngineRequest, FinishReason, Hypothesis, ModelInfo, NextToken, Scoring, TokenOutput
+from gpt2svc.engine.types import (
+    EngineRequest,
+    FinishReason,
+    Hypothesis,
+    ModelInfo,
+    NextToken,
+    Pooling,
+    Scoring,
+    TokenOutput,
+)
 from gpt2svc.errors import ContextWindowError, EngineError, InvalidInputError
 from gpt2svc.generation.reply_text import ReplyText
 from gpt2svc.generation.settled_token import SettledToken
 from gpt2svc.models.catalogue import ModelCatalogue
 from gpt2svc.models.quantization import Quantization
+from gpt2svc.models.task_head import TaskHead
 from gpt2svc.models.tokenizer import Tokenizer
 from gpt2svc.worker.cpu import apply_cpu_options
 from gpt2svc.worker.options import WorkerOptions
@@ -83,10 +93,11 @@ class LocalReply:
 class LocalEngine:
     """A loaded model. Not thread-safe."""
 
-    def __init__(self, core: "EngineCore", info: ModelInfo, tokenizer: Tokenizer) -> None:
+    def __init__(self, core: "EngineCore", info: ModelInfo, tokenizer: Tokenizer, head: TaskHead | None = None) -> None:
         self._core = core
         self.info = info
         self.tokenizer = tokenizer
+        self.head = head  # of the model's task
 
     @classmethod
     def load(
@@ -114,11 +125,7 @@ class LocalEngine:
         core, info = load_engine(
             folder, device=device, dtype=dtype, quantize=quantize, config=config, progress=progress
         )
-        return cls(core, info, tokenizer)
-
-    @property
-    def stop_token_ids(self) -> tuple[int, ...]:
-        return () if self.tokenizer.eos_token_id is None else (self.tokenizer.eos_token_id,)
+        return cls(core, info, tokenizer, folder.config.head)
 
     def check_window(self, num_prompt_tokens: int, max_new_tokens: int) -> None:
         """Raises ContextWindowError when prompt and reply don't fit together."""
@@ -144,6 +151,21 @@ class LocalEngine:
         if found is None:
             raise EngineError(error or "The engine brought no distribution.")
         return found
+
+    def read(self, texts: Sequence[tuple[int, ...]], wanted: Pooling | Scoring) -> list[list[TokenOutput]]:
+        """What the engine tells of each text, all side by side. Raises InvalidInputError, EngineError."""
+        outputs: list[list[TokenOutput]] = [[] for _ in texts]
+        pooling = wanted if isinstance(wanted, Pooling) else None
+        scoring = wanted if isinstance(wanted, Scoring) else None
+        for index, token_ids in enumerate(texts):
+            params = SamplingParams(seed=0, max_new_tokens=0)
+            self._core.add_request(EngineRequest(str(index), token_ids, params, scoring=scoring, pooling=pooling))
+        while self._core.has_work:
+            for output in self._core.step():
+                outputs[int(output.request_id)].append(output)
+                if output.finish_reason == "error":
+                    raise EngineError(output.error or "The engine could not go on.")
+        return outputs
 
     def write(self, replies: Sequence[LocalReply]) -> Iterator[tuple[LocalReply, list[SettledToken]]]:
         """All of `replies` side by side: each with what has just been settled of it, until the last has ended.

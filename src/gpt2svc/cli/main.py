@@ -21,6 +21,7 @@ from gpt2svc.cli.models import models_app
 from gpt2svc.cli.next_token import next_token
 from gpt2svc.cli.output import EXIT_BROKEN_PIPE, message, silence_stdout, use_printable_output, write
 from gpt2svc.cli.serve import serve
+from gpt2svc.cli.tasks import choose, classify
 from gpt2svc.cli.train import train_command
 from gpt2svc.cli.version import package_version, version
 from gpt2svc.errors import Gpt2svcError
@@ -55,6 +56,8 @@ def build_app() -> typer.Typer:
     app.command()(train_command())
     app.command("eval")(evaluate)
     app.command("next-token")(next_token)
+    app.command()(classify)
+    app.command()(choose)
     app.command()(convert)
     app.add_typer(export_app, name="export")
     app.add_typer(models_app, name="models")
