@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the service runs
 
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
