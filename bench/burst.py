@@ -1,4 +1,6 @@
-"""Many POSTs at once from one small process: `python bench/burst.py PORT PATH COUNT keep-alive|new`.
+"""Many POSTs at once from one small process: `python bench/burst.py PORT PATH COUNT keep-alive|new [SECONDS]`.
+
+With SECONDS they are spread evenly over so long instead.
 
 Bare sockets and epoll: an HTTP library would need more processor time than the service under test, on the same cores.
 Prints one JSON object: `statuses` with counts, `latencies_ms` (from the sending of each request, or the beginning of
@@ -18,6 +20,7 @@ BATCH = 16  # answers are looked for after so many sends
 
 def main() -> None:
     port, path, count, mode = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
+    interval_s = float(sys.argv[5]) / count if len(sys.argv) > 5 else 0.0
     is_new = mode == "new"
     request = (
         f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
@@ -44,8 +47,10 @@ def main() -> None:
                 answers[number] = received
             poll.unregister(number)
 
+    begun = time.perf_counter()
     for index in range(count):
-        start = time.perf_counter()
+        while (start := time.perf_counter()) < begun + index * interval_s:
+            look(begun + index * interval_s - start)
         each = _connect(port, is_blocking=False) if is_new else sockets[index]
         number = each.fileno()
         by_number[number], sent_at[number] = each, start

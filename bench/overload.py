@@ -26,6 +26,11 @@ NUM_STREAMS = 16
 NUM_POSTS = 1000
 NUM_RUNS = 3
 NUM_TOKENS = 600
+MODES = {
+    f"{NUM_POSTS} at once, connections kept": ("keep-alive",),
+    f"{NUM_POSTS} at once, new connections": ("new",),
+    f"{NUM_POSTS} within a second, connections kept": ("keep-alive", "1"),
+}
 TARGET_MS = 50.0
 TARGET_KEPT = 98.0  # percent of the throughput without a burst
 ENVIRONMENT = {"GPT2SVC_MAX_NUM_SEQS": str(NUM_STREAMS), "GPT2SVC_MAX_QUEUED_REQUESTS": "0"}
@@ -49,16 +54,15 @@ def measure() -> list[Figure]:
         service.wait_until_ready()
         asyncio.run(_run(service, None))
         plain, kept = [], []
-        bursts: dict[str, list[Burst]] = {"keep-alive": [], "new": []}
+        bursts: dict[str, list[Burst]] = {of: [] for of in MODES}
         for _ in range(NUM_RUNS):
-            for mode, found in bursts.items():
-                without, with_burst = asyncio.run(_run(service, None)), asyncio.run(_run(service, mode))
+            for of, found in bursts.items():
+                without, with_burst = asyncio.run(_run(service, None)), asyncio.run(_run(service, MODES[of]))
                 plain.append(without.tokens_per_s)
                 kept.append(100 * with_burst.tokens_per_s / without.tokens_per_s)
                 if with_burst.burst is not None:
                     found.append(with_burst.burst)
-        for mode, found in bursts.items():
-            of = f"{NUM_POSTS} at once, {mode} connections"
+        for of, found in bursts.items():
             medians = tuple(statistics.median(each.latencies_ms) for each in found)
             slowest = tuple(max(each.latencies_ms) for each in found)
             figures += [
@@ -74,7 +78,7 @@ def measure() -> list[Figure]:
     return figures
 
 
-async def _run(service: Service, mode: str | None) -> Run:
+async def _run(service: Service, mode: tuple[str, ...] | None) -> Run:
     """16 replies from their first tokens to the first one's end, all places taken; with a burst in the middle."""
     conversations = [service.new_conversation() for _ in range(NUM_STREAMS + 1)]
     times: list[list[float]] = [[] for _ in range(NUM_STREAMS)]
@@ -108,10 +112,10 @@ async def _stream(port: int, conversation: str, times: list[float]) -> None:
         raise RuntimeError("a reply without its end")
 
 
-async def _burst(service: Service, conversation: str, mode: str) -> Burst:
+async def _burst(service: Service, conversation: str, mode: tuple[str, ...]) -> Burst:
     path = f"/api/conversations/{conversation}/messages"
     before = cpu_seconds(service.process.pid)
-    command = [sys.executable, "-S", burst.__file__, str(service.port), path, str(NUM_POSTS), mode]
+    command = [sys.executable, "-S", burst.__file__, str(service.port), path, str(NUM_POSTS), *mode]
     process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
     output, _ = await process.communicate()
     # NOTE: the 16 streams' share of this time is in it too: an upper bound.
