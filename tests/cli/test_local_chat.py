@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from gpt2svc.chat.prompt import PromptBudget
-from gpt2svc.cli.local_chat import LocalChat, render_message
+from gpt2svc.cli.local_chat import LocalChat, encode_message
 from gpt2svc.cli.local_engine import LocalEngine
 from gpt2svc.engine.core import EngineCore
 from gpt2svc.engine.types import ModelInfo
@@ -62,7 +62,7 @@ def test_each_prompt_holds_the_conversation_so_far() -> None:
         "User: Привіт\nAssistant:",
         "User: Привіт\nAssistant: Добре, 🙂!\nUser: А ти?\nAssistant:",
     ]
-    assert prompts(core)[0] == render_message("Привіт")
+    assert core.requests[0].prompt_token_ids == encode_message("Привіт", TOKENIZER)
 
 
 def test_the_reply_ends_before_the_next_turn() -> None:

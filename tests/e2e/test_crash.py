@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from openai import OpenAI
 
 from tests.e2e.service import Service, wait_until
 from tests.e2e.sse import parse_events, text_of
@@ -55,6 +56,38 @@ def test_kill_9_of_the_server_keeps_the_message_and_marks_the_reply_interrupted(
         path = f"/api/conversations/{conversation_id}/messages"
         answer = service.client.post(path, json={"content": "Are you there?", "settings": {"max_new_tokens": 5}})
         assert answer.json()["status"] == "completed"
+
+
+def test_kill_9_of_the_server_leaves_a_response_that_says_so_and_can_be_read_on(data_dir: Path) -> None:
+    settings = endless()
+    length = settings.pop("max_new_tokens")
+    with Service(data_dir) as service, OpenAI(base_url=f"{service.url}/v1", api_key="none", max_retries=0) as sdk:
+        service.wait_until_ready()
+        done = sdk.responses.create(model="starter", input="Hello!", max_output_tokens=8)
+        stream = sdk.responses.create(
+            model="starter", input="Hi", background=True, stream=True, max_output_tokens=length, extra_body=settings
+        )
+        seen = []
+        for event in stream:
+            seen.append(event)
+            if len(seen) > 30:
+                break
+        stream.close()
+        identifier = seen[0].response.id
+        begun = "".join(event.delta for event in seen if event.type == "response.output_text.delta")
+        wait_until(lambda: len(sdk.responses.retrieve(identifier).output_text) > len(begun), lambda: service.log)
+        service.kill()
+    with Service(data_dir) as service, OpenAI(base_url=f"{service.url}/v1", api_key="none", max_retries=0) as sdk:
+        service.wait_for("/livez")
+        assert sdk.responses.retrieve(done.id) == done
+        ended = sdk.responses.retrieve(identifier)
+        assert (ended.status, ended.error and str(ended.error.code)) == ("failed", "interrupted")
+        last = seen[-1].sequence_number
+        rest = list(sdk.responses.retrieve(identifier, stream=True, starting_after=last))
+        assert [event.sequence_number for event in rest] == list(range(last + 1, last + 1 + len(rest)))
+        texts = [event.delta for event in rest if event.type == "response.output_text.delta"]
+        assert begun + "".join(texts) == ended.output_text
+        assert rest[-1].type == "response.failed"
 
 
 def test_kill_9_of_the_worker_leaves_the_api_up_and_the_next_message_works(data_dir: Path) -> None:

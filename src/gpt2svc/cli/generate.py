@@ -93,22 +93,24 @@ def _replies(
 ) -> list["LocalReply"]:
     from gpt2svc.chat.prompt import TURN_LABELS
     from gpt2svc.cli.completion_text import CompletionText
-    from gpt2svc.cli.local_chat import render_message
+    from gpt2svc.cli.local_chat import encode_message
     from gpt2svc.cli.local_engine import LocalReply
     from gpt2svc.engine.types import EngineRequest
+    from gpt2svc.generation.reply_ends import stop_strings_of, stop_token_ids_of
     from gpt2svc.generation.reply_text import ReplyText
-    from gpt2svc.generation.stop_strings import StopStrings
 
-    token_ids = tuple(engine.tokenizer.encode(render_message(text) if is_chat else text))
+    tokenizer = engine.tokenizer
+    token_ids = encode_message(text, tokenizer) if is_chat else tuple(tokenizer.encode(text))
     engine.check_window(len(token_ids), sampling.max_new_tokens)
-    stop_strings = StopStrings(sampling.stop, TURN_LABELS if is_chat else (), engine.tokenizer.tokenization)
+    stop_strings = stop_strings_of(tokenizer, sampling.stop, TURN_LABELS if is_chat else ())
+    stop_token_ids = stop_token_ids_of(tokenizer, is_reply=is_chat)
     num_results = len(seeds) if sampling.num_beams > 1 else 1
     replies = [
         LocalReply(
             EngineRequest(
                 str(index),
                 token_ids,
-                sampling.to_params(seed=seed, stop_token_ids=engine.stop_token_ids, num_return_sequences=num_results),
+                sampling.to_params(seed=seed, stop_token_ids=stop_token_ids, num_return_sequences=num_results),
             ),
             (ReplyText if is_chat else CompletionText)(
                 engine.tokenizer, stop_strings, after=None if is_chat else token_ids[-1], processing=sampling.processing

@@ -4,13 +4,14 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from gpt2svc.chat.prompt import TURN_LABELS, PromptBudget, build_prompt, render_messages
+from gpt2svc.chat.prompt import TURN_LABELS, PromptBudget, build_prompt, encode_messages
 from gpt2svc.cli.local_engine import LocalEngine, LocalReply, drawn_seed
 from gpt2svc.engine.types import EngineRequest
 from gpt2svc.errors import InvalidInputError
 from gpt2svc.generation.reply_ends import stop_strings_of, stop_token_ids_of
 from gpt2svc.generation.reply_text import ReplyText
 from gpt2svc.generation.settings import SamplingSettings
+from gpt2svc.models.tokenizer import Tokenizer
 from gpt2svc.persistence.records import MessageRecord, Role
 
 
@@ -78,9 +79,9 @@ class LocalChat:
         return LocalReply(request, ReplyText(tokenizer, stop_strings, processing=sampling.processing))
 
 
-def render_message(content: str) -> str:
-    """The prompt of a conversation that begins with `content`."""
-    return render_messages([_message("message_0", "user", content)])
+def encode_message(content: str, tokenizer: Tokenizer) -> tuple[int, ...]:
+    """The prompt of a conversation that begins with `content`. Raises InvalidInputError."""
+    return encode_messages([_message("message_0", "user", content)], tokenizer)[1]
 
 
 def _message(identifier: str, role: Role, content: str) -> MessageRecord:
