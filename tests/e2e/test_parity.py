@@ -13,8 +13,8 @@ from tests.e2e.starter import STARTER, starter_tokenizer
 NUM_TOKENS = 48
 
 
-def expected_ids(prompt: str, repetition_penalty: float) -> list[int]:
-    """What transformers' greedy `generate` continues `prompt` with, an end-of-text token left out."""
+def expected_ids(prompt: str, repetition_penalty: float, **beams: Any) -> list[int]:
+    """What transformers' `generate`, greedy or with beams, continues `prompt` with, an end-of-text token left out."""
     tokenizer = starter_tokenizer()
     model = GPT2LMHeadModel.from_pretrained(STARTER).eval()
     ids = torch.tensor([tokenizer.encode(prompt)])
@@ -25,6 +25,7 @@ def expected_ids(prompt: str, repetition_penalty: float) -> list[int]:
             do_sample=False,
             max_new_tokens=NUM_TOKENS,
             repetition_penalty=repetition_penalty,
+            **beams,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.eos_token_id,
         )
@@ -48,6 +49,23 @@ def test_a_greedy_reply_is_what_transformers_generates(
     events = parse_events(response.content)
     sent = [event.data["token_id"] for event in events if event.name == "token"]
     expected = expected_ids(f"User: {content}\nAssistant:", repetition_penalty)
+    assert sent == expected[: len(sent)]
+    whole = starter_tokenizer().decode(expected).split("\nUser:")[0]
+    assert text_of(events) == whole.removeprefix(" ").rstrip()
+
+
+@pytest.mark.parametrize("content", ["Hello! Who are you?", "Привіт! Хто ти?"])
+def test_a_reply_by_beams_is_what_transformers_finds(shared_service: Service, content: str) -> None:
+    beams = {"num_beams": 4, "length_penalty": 0.8, "early_stopping": True, "no_repeat_ngram_size": 3}
+    settings = {**beams, "repetition_penalty": 1.2, "max_new_tokens": NUM_TOKENS}
+    response = shared_service.client.post(
+        f"/api/conversations/{shared_service.new_conversation()}/messages",
+        json={"content": content, "settings": settings, "stream": True},
+    )
+    events = parse_events(response.content)
+    sent = [event.data["token_id"] for event in events if event.name == "token"]
+    expected = expected_ids(f"User: {content}\nAssistant:", 1.2, **beams)
+    assert sent
     assert sent == expected[: len(sent)]
     whole = starter_tokenizer().decode(expected).split("\nUser:")[0]
     assert text_of(events) == whole.removeprefix(" ").rstrip()
