@@ -56,7 +56,10 @@ def main() -> None:
         reference.save_pretrained(folder)
         opened = ModelFolder.open(Path(folder))
         for dtype in options.dtypes:
-            config = EngineConfig(max_num_seqs=max(options.batches), num_threads=options.threads)
+            # Greedy text of random weights repeats itself: look-up would win by that, whatever a step costs.
+            config = EngineConfig(
+                max_num_seqs=max(options.batches), num_threads=options.threads, is_speculation_enabled=False
+            )
             core, info = load_engine(opened, device=options.device, dtype=dtype, config=config)
             model = reference.to(device=info.device, dtype=getattr(torch, dtype))
             for batch in options.batches:
