@@ -41,6 +41,23 @@ async def test_client_who_leaves_stops_every_sequence(
         assert (await client.post(path, json=body)).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("path", "body"), [("/api/next-token", {"prompt": "Hi"}), ("/api/perplexity", {"text": "Once upon a time"})]
+)
+async def test_client_who_leaves_stops_the_scoring_of_a_text(
+    app: FastAPI, engine: ScriptedEngine, path: str, body: dict[str, Any]
+) -> None:
+    engine.set_status("loading")
+    admission = services_of_app(app).admission
+    async with running(app) as url, httpx.AsyncClient(base_url=url) as client:
+        asking = asyncio.ensure_future(client.post(path, json=body))
+        await engine.wait_for_requests(1)
+        asking.cancel()
+        await engine.wait_until_idle()
+        assert len(engine.aborted) == 1
+        await until(lambda: admission.num_requests == 0)
+
+
 async def test_stop_of_the_service_ends_streams_with_an_error_and_refuses_new_work(
     app: FastAPI, engine: ScriptedEngine
 ) -> None:

@@ -3,12 +3,14 @@
 from typing import Annotated
 from urllib.parse import quote
 
-from fastapi import APIRouter, Body, Header, Query
+from fastapi import APIRouter, Body, Header, Query, Request
 from fastapi.openapi.models import Example
 from starlette.responses import JSONResponse, Response
 
 from gpt2svc.api.accept import prefers
 from gpt2svc.api.error_docs import BODY, error_responses
+from gpt2svc.api.openai.answer import CLIENT_LEFT
+from gpt2svc.api.openai.disconnect import unless_disconnected
 from gpt2svc.api.schemas.conversations import ModelName
 from gpt2svc.api.schemas.scoring import (
     MessageTokensOut,
@@ -49,6 +51,7 @@ _ERRORS = error_responses(*BODY, 404, 429, 503, 504)
 async def next_token(
     services: ServicesDep,
     owner: OwnerDep,
+    request: Request,
     body: Annotated[NextTokenIn, Body(openapi_examples=_NEXT_EXAMPLES)],
     accept: Annotated[str, Header(include_in_schema=False)] = "",
 ) -> Response:
@@ -59,9 +62,12 @@ async def next_token(
     `X-Log-Normalizer`: a token's logit, on which repetition penalties act, is its log-probability plus that.
     """
     is_full = body.full or prefers(BINARY, accept)
-    result = await services.scoring.next_token(
+    work = services.scoring.next_token(
         owner, body.subject(), model=body.model, num_top=body.top_n, has_distribution=is_full
     )
+    result = await unless_disconnected(request, work)
+    if result is None:
+        return Response(status_code=CLIENT_LEFT)
     distribution = result.next_token.distribution
     if distribution is None:
         return JSONResponse(NextTokenOut.of(result).model_dump(mode="json"))
@@ -101,12 +107,17 @@ async def vocabulary(
     return VocabularyOut(model=name, model_revision=revision, tokens=texts)
 
 
-@router.post("/perplexity", summary="How likely is a text?", responses=_ERRORS)
+@router.post("/perplexity", summary="How likely is a text?", response_model=PerplexityOut, responses=_ERRORS)
 async def perplexity(
-    services: ServicesDep, owner: OwnerDep, body: Annotated[PerplexityIn, Body(openapi_examples=_PERPLEXITY_EXAMPLES)]
-) -> PerplexityOut:
+    services: ServicesDep,
+    owner: OwnerDep,
+    request: Request,
+    body: Annotated[PerplexityIn, Body(openapi_examples=_PERPLEXITY_EXAMPLES)],
+) -> Response:
     """Every token but the first is scored once, given those before it. A text longer than the model's window is read in
     windows that overlap by half (`stride`), so that each scored token has at least half a window before it.
     """
-    result = await services.scoring.perplexity(owner, body.text, model=body.model)
-    return PerplexityOut.of(result, with_tokens=body.token_logprobs)
+    result = await unless_disconnected(request, services.scoring.perplexity(owner, body.text, model=body.model))
+    if result is None:
+        return Response(status_code=CLIENT_LEFT)
+    return JSONResponse(PerplexityOut.of(result, with_tokens=body.token_logprobs).model_dump(mode="json"))
