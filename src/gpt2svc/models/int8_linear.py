@@ -13,6 +13,8 @@ from gpt2svc.models.row_quantization import quantize_rows
 _ROW_FACTS: Final = 8
 _FLOAT_BYTES: Final = 4
 
+_SUMMED_ROWS: Final = 1024  # of weights at a time: in between they take eight times the memory
+
 
 class Int8Linear:
     """By oneDNN's integer products, for float32 rows.
@@ -34,7 +36,8 @@ class Int8Linear:
         self._scales = scales
         self._zero_points = torch.zeros(num_out, dtype=torch.int32)
         # What an input of 1 in every column brings: the row's minimum is such an input.
-        self._sums = (values.sum(1, dtype=torch.int64).double() * scales.double()).float()
+        sums = torch.cat([part.sum(1, dtype=torch.int64) for part in torch.split(values, _SUMMED_ROWS)])
+        self._sums = (sums.double() * scales.double()).float()
         self._bias = torch.zeros(()) if bias is None else bias.float()
         self._activation = row_activation(activation)
         self._split = [self._num_columns // _FLOAT_BYTES, 1, 1]

@@ -9,7 +9,7 @@ from gpt2svc.errors import ModelFormatError
 
 INT8_MAX: Final = 127
 
-_CHUNK_ELEMENTS: Final = 1 << 22  # of weights that are worked on at a time
+_CHUNK_ELEMENTS: Final = 1 << 20  # of weights that are worked on at a time
 
 
 def quantize_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
