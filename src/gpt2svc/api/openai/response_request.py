@@ -1,6 +1,7 @@
 """From a request's body to what is asked."""
 
 from gpt2svc.api.schemas.openai_responses import ResponseCreate
+from gpt2svc.errors import InvalidInputError
 from gpt2svc.generation.settings import SamplingSettings
 from gpt2svc.persistence.ids import IdGenerator
 from gpt2svc.persistence.records import InputItem
@@ -11,6 +12,11 @@ def response_request(
     body: ResponseCreate, owner: str, idempotency_key: str | None, ids: IdGenerator
 ) -> ResponseRequest:
     """Raises InvalidInputError."""
+    if idempotency_key is not None and not body.is_stored:
+        raise InvalidInputError(
+            "Idempotency-Key needs store: true: of this response nothing is kept that could be found again.",
+            field="Idempotency-Key",
+        )
     base = SamplingSettings()
     length = body.asked_length
     items = tuple(InputItem(ids.new_message_id(), role, text) for role, text in body.messages)
