@@ -146,11 +146,26 @@ def test_logprobs_are_the_models_own_of_each_token(wide_folder: ModelFolder, ref
 
 
 def test_stream_tells_what_is_certain_before_the_end(wide_folder: ModelFolder) -> None:
-    model = GPT2.from_folder(wide_folder, torch.device("cpu"), torch.float32)
-    params = SamplingParams(seed=0, max_new_tokens=40, num_beams=3, repetition_penalty=1.5)
-    [outputs] = _run(EngineCore(model, EngineConfig(max_num_seqs=3)), [EngineRequest("a", (5, 6), params)]).values()
-    assert len(outputs) > 1
-    assert _token_ids(outputs) == (outputs[-1].hypotheses or ())[0].token_ids
+    core = EngineCore(GPT2.from_folder(wide_folder, torch.device("cpu"), torch.float32), EngineConfig(max_num_seqs=16))
+    params = SamplingParams(seed=0, max_new_tokens=40, num_beams=2, no_repeat_ngram_size=2, repetition_penalty=1.0)
+    found = _run(core, [EngineRequest(str(i), (i, 5), params) for i in range(12)])
+    for outputs in found.values():
+        assert _token_ids(outputs) == (outputs[-1].hypotheses or ())[0].token_ids
+    assert max(len(outputs) for outputs in found.values()) > 3
+
+
+def test_search_after_the_beginning_of_a_reply_is_that_after_a_longer_prompt(wide_folder: ModelFolder) -> None:
+    core = EngineCore(GPT2.from_folder(wide_folder, torch.device("cpu"), torch.float32), EngineConfig(max_num_seqs=8))
+    plain = {"seed": 0, "num_beams": 3, "num_return_sequences": 3, "repetition_penalty": 1.3, "stop_token_ids": (7, 8)}
+    whole = EngineRequest("a", (5, 6, 20, 21), SamplingParams(max_new_tokens=10, min_new_tokens=2, **plain))  # type: ignore[arg-type]
+    rest = EngineRequest(
+        "b",
+        (5, 6, 20, 21),
+        SamplingParams(max_new_tokens=12, min_new_tokens=4, **plain),  # type: ignore[arg-type]
+        num_reply_tokens=2,
+    )
+    found = _run(core, [whole, rest])
+    assert found["a"][-1].hypotheses == found["b"][-1].hypotheses
 
 
 def _beams(num_beams: int = 3, **settings: Any) -> SamplingParams:
