@@ -49,8 +49,13 @@ def test_axe_finds_nothing(service: WebService, open_page: OpenPage, lang: str, 
         check(chat, f"inspector, {width}")
     chat.page.keyboard.press("Escape")
     chat.page.set_viewport_size({"width": 1440, "height": 800})
+    chat.page.locator(".list-tools .link").first.click()
+    chat.page.locator("g2-inspector textarea").fill("Hello")
+    expect(chat.page.locator(".bars")).to_be_visible()
+    check(chat, "any text")
+    chat.page.keyboard.press("Escape")
     dialogs = {"details": "g2-message.assistant .actions button >> nth=-1", "keys": ".only-wide[aria-label]"}
-    for name, opener in {**dialogs, "transfer": ".link.transfer"}.items():
+    for name, opener in {**dialogs, "transfer": ".list-tools .link:last-child"}.items():
         chat.page.locator(opener).first.click()
         expect(chat.page.locator(f"dialog.dialog-{name}")).to_be_visible()
         check(chat, name)

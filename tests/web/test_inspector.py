@@ -171,6 +171,36 @@ def test_a_reply_in_other_words_says_so(service: WebService, open_page: OpenPage
     assert tokens(chat).count() == len(service.engine.encode(" I am a lighthouse")) + 1
 
 
+def test_any_text_can_be_looked_after_and_written_on_token_by_token(service: WebService, open_page: OpenPage) -> None:
+    chat = open_page().open()
+    chat.button("What comes next?").click()
+    field = chat.page.get_by_role("textbox", name="Any text")
+    expect(field).to_be_focused()
+    expect(rows(chat)).to_have_count(0)
+    field.fill("hello the")
+    ids = service.engine.encode("hello the")
+    heading = chat.page.get_by_role("heading", name=f"Token {len(ids) + 1}", exact=True)
+    expect(heading).to_be_visible()
+    expect(rows(chat)).to_have_count(10)
+    assert service.engine.requests[-1].prompt_token_ids == ids
+    # The token that has been is the likeliest, but for the penalty on what has been.
+    neutral(chat)
+    expect(chat.page.locator(".pick").first).to_have_text(service.engine.decode(ids[-1:]))
+    move(chat, "Repetition penalty", 10)
+    expect(chat.page.locator(".pick").first).not_to_have_text(service.engine.decode(ids[-1:]))
+    move(chat, "Repetition penalty", 1)
+    chat.page.locator("button.pick").first.click()
+    expect(field).to_have_value("hello the the")
+    expect(chat.page.get_by_role("heading", name=f"Token {len(ids) + 2}", exact=True)).to_be_visible()
+    expect(rows(chat)).to_have_count(10)
+    assert service.engine.requests[-1].prompt_token_ids == (*ids, ids[-1])
+    field.fill("")
+    expect(rows(chat)).to_have_count(0)
+    chat.page.keyboard.press("Escape")
+    expect(chat.page.locator("g2-inspector")).to_have_count(0)
+    assert service.engine.active == {}
+
+
 def test_a_refusal_is_told_and_asked_again(service: WebService, open_page: OpenPage) -> None:
     chat = open_page().open()
     inspect(service, chat)

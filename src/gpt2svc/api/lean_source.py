@@ -15,24 +15,27 @@ _PARTS = re.compile(
     r"|(?P<sign>.)"
 )
 _ENDS_A_VALUE = re.compile(r"[\w$)\]}\"'`](?<!\breturn)$")  # after these a slash divides
+_MAY_BE_EMPTY = re.compile(r".*\b(?:for|while|if|else)\b.*\);$|.*else;$")  # a loop without a body, say
+_LONE_PARAMETER = re.compile(r"(?<![\w$])\(([\w$]+)\)=$")  # of an arrow function
 _GOES_ON = "{;,(["
 _STYLE_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 _STYLE_SPACE = re.compile(r"(?<=[{};,:>]) +| +(?=[{};,>])|;(?=\s*})|(?<![\d.])0(?=\.\d)")
 
 
 def lean_script(source: str) -> str:
-    lean = ""
+    lean = last = ""
     is_comment = False
     for line in source.splitlines():
         text = line.strip()
         if is_comment or (text.startswith("/*") and "*/" not in text):
             is_comment = "*/" not in text
         elif code := _lean_line(text):
-            # Elsewhere the end of a line may be the end of a statement.
-            if code[0] in ")]}" and lean.endswith(",") and not lean.endswith(",,"):
-                lean = lean[:-1] + code
-            else:
-                lean += code if not lean or lean[-1] in _GOES_ON else f"\n{code}"
+            if _is_idle_before(code[0], last):
+                lean = lean[:-1]
+            elif lean and lean[-1] not in _GOES_ON:
+                lean += "\n"  # it may be the end of a statement
+            lean += code
+            last = code
     return f"{lean}\n"
 
 
@@ -48,13 +51,22 @@ def _lean_line(text: str) -> str:
         if kind in ("space", "comment"):
             is_apart = True
             continue
-        if part in ")]}" and line[-1:] == "," and line[-2:] != ",,":
+        if _is_idle_before(part, line):
             line = line[:-1]
         if is_apart and line and _would_join(line[-1], part[0]):
             line += " "
+        if part == ">":
+            line = _LONE_PARAMETER.sub(r"\1=", line)
         line += part
         is_apart = False
     return line
+
+
+def _is_idle_before(sign: str, line: str) -> bool:
+    """Whether the last sign of `line` says nothing before this one: the comma of a list, a statement's semicolon."""
+    if line.endswith(","):
+        return sign in (")", "]", "}") and not line.endswith((",,", "[,"))
+    return sign == "}" and line.endswith(";") and not _MAY_BE_EMPTY.match(line)
 
 
 def _would_join(before: str, after: str) -> bool:

@@ -40,7 +40,7 @@ export function listenForShortcuts(app, media) {
     else if (event.key === "Escape") {
       if (view.isListOpen.peek() && media.isListDrawer.peek()) view.isListOpen.set(false);
       else if (view.isSamplingOpen.peek() && media.isSamplingDrawer.peek()) view.isSamplingOpen.set(false);
-      else if (app.inspector.message.peek() !== null) app.inspector.close();
+      else if (app.inspector.isOpen.peek()) app.inspector.close();
       else if (chat.reply.peek() !== null) void chat.stop();
       else return;
     } else if (event.key === "?" && !isTyping(event)) view.dialog.set("keys");

@@ -3,7 +3,7 @@ import { h } from "../kernel/dom.js";
 import { effect, signal } from "../kernel/signal.js";
 import { dialog } from "./dialog.js";
 import { RANGES } from "../store/sampling.js";
-import { iconButton } from "./icons.js";
+import { hint, iconButton } from "./icons.js";
 import { copyText } from "../lib/clipboard.js";
 
 /** How a reply was made: everything that is needed to make it again. @param {any} app */
@@ -17,7 +17,7 @@ export function detailsDialog(app) {
     });
     return () => {
       const made = generation();
-      if (made === null) return h("p", { class: "muted" }, () => text("loading"));
+      if (made === null) return hint(app, "loading", "note");
       const { timings, usage, settings } = made;
       return [
         h(
@@ -26,7 +26,6 @@ export function detailsDialog(app) {
           fact("model.label", made.model),
           fact("details.revision", made.model_revision),
           fact("details.when", language.moment(made.created_at)),
-          fact("details.status", text(`message.status.${made.status}`) + (made.finish_reason ? ` (${made.finish_reason})` : "")),
           usage && fact("details.prompt", text("tokens", { count: usage.prompt_tokens }) + (usage.cached_tokens ? ` · ${text("details.cached", { count: usage.cached_tokens })}` : "")),
           usage && fact("details.reply", text("tokens", { count: usage.completion_tokens })),
           made.dropped_message_ids.length > 0 && fact("details.dropped", language.number(made.dropped_message_ids.length)),

@@ -1,5 +1,6 @@
 // @ts-check
 import { h } from "../kernel/dom.js";
+import { hint } from "./icons.js";
 import { SHORTCUTS } from "../shortcuts.js";
 import { dialog } from "./dialog.js";
 
@@ -28,7 +29,7 @@ export function keyDialog(app) {
       connection.key !== null && h("p", { class: "problem", role: "alert" }, () => text("key.refused")),
       h("label", { for: "api-key" }, () => text("key.label")),
       field,
-      h("p", { class: "muted small" }, () => text("key.kept")),
+      hint(app, "key.kept"),
       h("div", { class: "editor-actions" }, h("button", { type: "submit", class: "button primary" }, () => text("key.use"))),
     );
 

@@ -1,5 +1,6 @@
 // @ts-check
 import { h } from "../kernel/dom.js";
+import { hint } from "./icons.js";
 
 /**
  * A message in the making once more. A question is asked anew, a reply is kept as edited; the old one stays beside it.
@@ -17,7 +18,7 @@ export function editor(app, message, close) {
     "form",
     { class: "editor", onsubmit: (/** @type {Event} */ event) => (event.preventDefault(), void save()) },
     area,
-    h("p", { class: "muted small" }, () => text(isUser ? "edit.hintUser" : "edit.hintReply")),
+    hint(app, isUser ? "edit.hintUser" : "edit.hintReply"),
     h(
       "div",
       { class: "editor-actions" },

@@ -9,7 +9,7 @@ import { transferDialog } from "./transfer.js";
 define("g2-app", ({ app, media }) => {
   const { view, language, notices, announcer, text } = app;
   const isDrawerOpen = () => (view.isListOpen() && media.isListDrawer()) || (view.isSamplingOpen() && media.isSamplingDrawer());
-  const isInspecting = computed(() => app.inspector.message() !== null);
+  const isInspecting = computed(() => app.inspector.isOpen());
   const closeDrawers = () => {
     view.isListOpen.set(false);
     view.isSamplingOpen.set(false);

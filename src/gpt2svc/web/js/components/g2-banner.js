@@ -2,7 +2,7 @@
 import { define, h } from "../kernel/dom.js";
 import { effect, onDispose, signal } from "../kernel/signal.js";
 import { isOnItsWay } from "../store/connection.js";
-import { icon } from "./icons.js";
+import { icon, linkButton } from "./icons.js";
 
 /** What concerns the whole service: away, without a model, shutting down; or a browser that keeps nothing. */
 define("g2-banner", ({ app }) => {
@@ -15,11 +15,11 @@ define("g2-banner", ({ app }) => {
   });
   return () => {
     if (connection.needsKey()) {
-      return banner("warn", () => text("key.needed"), button("key.enter", () => view.dialog.set("key")));
+      return banner("warn", () => text("key.needed"), linkButton(app, "key.enter", () => view.dialog.set("key")));
     }
     if (connection.state() === "down") {
       const wait = () => Math.max(0, Math.ceil((connection.nextAt() - now()) / 1000));
-      return banner("warn", () => text("banner.down", { seconds: wait() }), button("retry", () => connection.check()), h("details", null, h("summary", null, () => text("banner.how")), h("code", null, "gpt2svc serve")));
+      return banner("warn", () => text("banner.down", { seconds: wait() }), linkButton(app, "retry", () => connection.check()), h("details", null, h("summary", null, () => text("banner.how")), h("code", null, "gpt2svc serve")));
     }
     const model = chat.model();
     if (connection.health()?.status === "draining") return banner("info", () => text("banner.draining"));
@@ -34,10 +34,5 @@ define("g2-banner", ({ app }) => {
   /** @param {string} kind @param {() => string} message @param {any[]} rest */
   function banner(kind, message, ...rest) {
     return h("div", { class: `banner banner-${kind}`, role: kind === "warn" ? "alert" : null }, icon(kind === "warn" ? "warning" : "info"), h("span", { class: "banner-text" }, message), ...rest);
-  }
-
-  /** @param {string} key @param {() => void} onclick */
-  function button(key, onclick) {
-    return h("button", { class: "link", onclick }, () => text(key));
   }
 });

@@ -1,7 +1,7 @@
 // @ts-check
 import { define, h, list } from "../kernel/dom.js";
 import { computed, signal } from "../kernel/signal.js";
-import { icon, iconButton } from "./icons.js";
+import { hint, icon, iconButton, linkButton } from "./icons.js";
 import { preferences } from "./preferences.js";
 
 define("g2-conversations", ({ app, media }) => {
@@ -55,10 +55,10 @@ define("g2-conversations", ({ app, media }) => {
         h("button", { class: "link more", onclick: () => conversations.load(true) }, () => text("list.more")),
     ),
     h("div", { class: "prefs in-list" }, preferences(app)),
-    () =>
-      app.connection.capabilities()?.transfer
-        ? h("button", { class: "link transfer", onclick: () => view.dialog.set("transfer") }, icon("download"), () => text("transfer.title"))
-        : null,
+    () => {
+      const can = app.connection.capabilities();
+      return h("div", { class: "list-tools" }, can?.inspect && linkButton(app, "inspector.free", look, "bars"), can?.transfer && linkButton(app, "transfer.title", () => view.dialog.set("transfer"), "download"));
+    },
     h("footer", { class: "list-foot" }, h("a", { href: "docs", target: "_blank", rel: "noopener" }, () => text("list.docs")), () => {
       const version = app.connection.health()?.versions.gpt2svc;
       return version ? h("span", { class: "muted" }, `v${version}`) : null;
@@ -68,9 +68,9 @@ define("g2-conversations", ({ app, media }) => {
   function note() {
     if (conversations.shown().length > 0) return null;
     const state = conversations.state();
-    if (state === "loading") return h("p", { class: "muted note" }, () => text("loading"));
-    if (state === "failed") return h("p", { class: "muted note" }, () => text("list.failed"));
-    return h("p", { class: "muted note" }, () => text(conversations.search() === "" ? "list.empty" : "list.nothing"));
+    if (state === "loading") return hint(app, "loading", "note");
+    if (state === "failed") return hint(app, "list.failed", "note");
+    return hint(app, conversations.search() === "" ? "list.empty" : "list.nothing", "note");
   }
 
   /** @param {string} id */
@@ -121,6 +121,12 @@ define("g2-conversations", ({ app, media }) => {
     });
     queueMicrotask(() => field.select());
     return field;
+  }
+
+  /** What comes after any text? */
+  function look() {
+    view.isListOpen.set(false);
+    void app.inspector.open(null);
   }
 
   /** @param {string | null} id */

@@ -2,7 +2,7 @@
 import { define, h } from "../kernel/dom.js";
 import { effect, onDispose, signal } from "../kernel/signal.js";
 import { entropyOf } from "../lib/sampling.js";
-import { iconButton } from "./icons.js";
+import { hint, iconButton, linkButton } from "./icons.js";
 import { tokenText, visible } from "./token-text.js";
 
 const NUM_ROWS = 10;
@@ -10,23 +10,36 @@ const NUM_ROWS = 10;
 /** The tokens of a reply, and at each of them what else could have come: bars that follow the sliders. */
 define("g2-inspector", ({ app }) => {
   const { inspector, language, chat, view, text } = app;
+  const message = inspector.message.peek();
   const selected = signal(0);
   const opener = /** @type {HTMLElement | null} */ (document.activeElement);
   onDispose(() => requestAnimationFrame(() => (opener?.isConnected ? opener : document.getElementById("say"))?.focus()));
   return h(
     "div",
     { class: "log" },
-    h("header", { class: "inspector-head" }, iconButton("left", () => text("inspector.back"), () => inspector.close(), { id: "leave-inspector" }), h("h2", null, () => text("inspector.title")), iconButton("sliders", () => text("sampling.label"), () => view.isSamplingOpen.set(true), { class: "icon-button only-sheet" })),
-    h("p", { class: "muted small" }, () => text("inspector.about")),
-    () => (inspector.tokens() === null ? (inspector.problem() ? problem() : h("p", { class: "muted note" }, () => text("loading"))) : [prompt(), reply(), place()]),
+    h("header", { class: "inspector-head" }, iconButton("left", () => text("inspector.back"), () => inspector.close(), { id: "leave-inspector" }), h("h2", null, () => text(message ? "inspector.title" : "inspector.free")), iconButton("sliders", () => text("sampling.label"), () => view.isSamplingOpen.set(true), { class: "icon-button only-sheet" })),
+    hint(app, message ? "inspector.about" : "inspector.own.about"),
+    message ? null : own(),
+    () => {
+      if (inspector.tokens() !== null) return message ? [prompt(), reply(), place()] : place();
+      if (inspector.problem()) return problem();
+      return message && hint(app, "loading", "note");
+    },
   );
 
+  /** A text of one's own. */
+  function own() {
+    const area = h("textarea", { class: "field", rows: 3, maxlength: 10000, "aria-label": () => text("inspector.own"), placeholder: () => text("inspector.own"), ".value": () => inspector.typed(), oninput: () => inspector.write(area.value) });
+    queueMicrotask(() => area.focus());
+    return area;
+  }
+
   function problem() {
-    return h("p", { class: "problem note", role: "alert" }, () => language.problem(inspector.problem()), " ", h("button", { class: "link", onclick: retry }, () => text("retry")));
+    return h("p", { class: "problem note", role: "alert" }, () => language.problem(inspector.problem()), " ", linkButton(app, "retry", retry));
   }
 
   function retry() {
-    if (inspector.tokens.peek() === null) void inspector.open(inspector.message.peek());
+    if (inspector.tokens.peek() === null) void inspector.open(message);
     else inspector.look(selected.peek());
   }
 
@@ -42,7 +55,7 @@ define("g2-inspector", ({ app }) => {
         h("p", { class: "tokens text", id: "prompt" }, prompt_token_ids.map((/** @type {number} */ id) => h("span", { class: "token" }, inspector.text(id)))),
         h("p", { class: "muted small" }, () => text("inspector.window", { count: count + reply_token_ids.length, all: n_positions }), dropped_message_ids.length > 0 ? () => `; ${text("gauge.dropped", { count: dropped_message_ids.length })}` : null),
       ),
-      is_exact ? null : h("p", { class: "muted small" }, () => text("inspector.inexact")),
+      is_exact ? null : hint(app, "inspector.inexact"),
     ];
   }
 
@@ -65,10 +78,10 @@ define("g2-inspector", ({ app }) => {
   }
 
   function place() {
-    return h("section", { class: "place", "aria-labelledby": "place" }, h("h3", { id: "place" }, () => text("inspector.place", { count: inspector.place() + 1 })), () => {
+    return h("section", { class: "place", "aria-labelledby": "place" }, h("h3", { id: "place" }, () => text("inspector.place", { count: inspector.place() + 1 + (message ? 0 : inspector.tokens().prompt_token_ids.length) })), () => {
       const distribution = inspector.distribution();
       if (distribution) return [summary(distribution), bars(distribution)];
-      return inspector.problem() ? problem() : h("p", { class: "muted note" }, () => text("loading"));
+      return inspector.problem() ? problem() : hint(app, "loading", "note");
     });
   }
 
@@ -122,7 +135,7 @@ define("g2-inspector", ({ app }) => {
   function pick(id, isChosen) {
     const isEnd = id === inspector.tokens.peek().eos_token_id;
     const name = isEnd ? text("inspector.eos") : visible(inspector.text(id));
-    if (isChosen || isEnd || chat.reply() !== null) return h("span", { class: "pick" }, name);
+    if (isChosen || isEnd || !inspector.vocabulary()[id] || chat.reply() !== null) return h("span", { class: "pick" }, name);
     return h("button", { class: "pick", title: () => text("inspector.branch"), onclick: () => inspector.branch(id) }, name);
   }
 });

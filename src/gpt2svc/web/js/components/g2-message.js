@@ -3,7 +3,7 @@ import { define, h } from "../kernel/dom.js";
 import { computed, signal } from "../kernel/signal.js";
 import { copyText } from "../lib/clipboard.js";
 import { isOnItsWay } from "../store/connection.js";
-import { icon, iconButton } from "./icons.js";
+import { icon, iconButton, linkButton } from "./icons.js";
 import { editor } from "./editor.js";
 import { replyText } from "./reply-text.js";
 import { toolbar } from "./toolbar.js";
@@ -63,8 +63,8 @@ define("g2-message", ({ app, messageId, shown, author }) => {
       { class: `ending ${isBad ? "is-problem" : ""}` },
       isBad && icon("warning"),
       h("span", null, () => text(`ending.${key}`), isBad && each.error ? h("span", { class: "muted small" }, ` ${each.error}`) : null),
-      () => (isLast() && isFree() && can().resume && each.content !== "" ? link("continue", () => chat.outbox.again(each, "continue")) : null),
-      () => (isLast() && isFree() && isBad ? (can().regenerate ? link("regenerate", () => chat.outbox.again(each, "regenerate")) : null) : null),
+      () => (isLast() && isFree() && can().resume && each.content !== "" ? linkButton(app, "continue", () => chat.outbox.again(each, "continue")) : null),
+      () => (isLast() && isFree() && isBad ? (can().regenerate ? linkButton(app, "regenerate", () => chat.outbox.again(each, "regenerate")) : null) : null),
     );
   }
 
@@ -123,11 +123,6 @@ define("g2-message", ({ app, messageId, shown, author }) => {
       h("span", { class: "small" }, () => `${language.number(index + 1)}/${language.number(ids.length)}`),
       iconButton("right", () => text("branch.next"), () => go(1), { disabled: index === ids.length - 1 || !isFree() }),
     );
-  }
-
-  /** @param {string} key @param {() => void} onclick */
-  function link(key, onclick) {
-    return h("button", { class: "link", onclick }, () => text(key));
   }
 
   async function copy() {

@@ -2,7 +2,7 @@
 import { append, define, h, list } from "../kernel/dom.js";
 import { computed, effect, onDispose } from "../kernel/signal.js";
 import { StickToBottom } from "../lib/scroll.js";
-import { icon } from "./icons.js";
+import { hint, icon } from "./icons.js";
 import { outboxItem } from "./outbox-item.js";
 
 const STARTERS = ["starter.1", "starter.2", "starter.3", "starter.4"];
@@ -22,7 +22,7 @@ define("g2-messages", (element) => {
     ({ message }) => h("g2-message", { ".app": app, ".messageId": message.id, ".author": message.role, ".shown": shown, class: `message ${message.role}` }),
   )(messages);
   append(log, [
-    () => (chat.state() === "loading" ? h("p", { class: "muted note" }, () => text("loading")) : null),
+    () => (chat.state() === "loading" ? hint(app, "loading", "note") : null),
     () => (chat.state() === "missing" ? problem("messages.missing") : null),
     () => (chat.state() === "failed" && chat.path().length === 0 ? problem("messages.failed") : null),
     () => (isEmpty() ? welcome() : null),
@@ -63,7 +63,7 @@ define("g2-messages", (element) => {
         const size = number ? language.compact().format(number) : null;
         return size ? text("welcome.lead", { size }) : text("welcome.leadPlain");
       }),
-      h("p", { class: "muted small" }, () => text("welcome.honest")),
+      hint(app, "welcome.honest"),
       h(
         "div",
         { class: "starters" },

@@ -1,7 +1,7 @@
 // @ts-check
 import { define, h } from "../kernel/dom.js";
 import { MAIN_SETTINGS, MORE_SETTINGS, PRESETS, RANGES } from "../store/sampling.js";
-import { icon, iconButton } from "./icons.js";
+import { hint, icon, iconButton } from "./icons.js";
 
 /** Sliders for the next reply. What is moved here is kept with the conversation, and with each reply. */
 define("g2-sampling", ({ app }) => {
@@ -19,8 +19,8 @@ define("g2-sampling", ({ app }) => {
       { class: "presets", role: "group", "aria-label": () => text("sampling.presets") },
       Object.keys(PRESETS).map((name) => h("button", { "aria-pressed": () => String(sampling.preset() === name), onclick: () => sampling.usePreset(name) }, () => text(`preset.${name}`))),
     ),
-    () => (Object.keys(sampling.limits()).length === 0 ? h("p", { class: "muted note" }, () => text("loading")) : [MAIN_SETTINGS.map(setting), seed(), h("details", { class: "more" }, h("summary", null, () => text("sampling.more")), MORE_SETTINGS.map(setting))]),
-    h("p", { class: "muted small note" }, () => text("sampling.note")),
+    () => (Object.keys(sampling.limits()).length === 0 ? hint(app, "loading", "note") : [MAIN_SETTINGS.map(setting), seed(), h("details", { class: "more" }, h("summary", null, () => text("sampling.more")), MORE_SETTINGS.map(setting))]),
+    hint(app, "sampling.note", "small note"),
   ];
 
   /** @param {string} name */

@@ -45,6 +45,19 @@ export function icon(name) {
   );
 }
 
+/** A line in small print. @param {any} app @param {string} key of its text @param {string} [className] */
+export function hint(app, key, className = "small") {
+  return h("p", { class: `muted ${className}` }, () => app.text(key));
+}
+
+/**
+ * A button that looks like a link.
+ * @param {any} app @param {string} key of its text @param {() => void} onclick @param {string} [name] of an icon before it
+ */
+export function linkButton(app, key, onclick, name) {
+  return h("button", { class: "link", onclick }, name && icon(name), () => app.text(key));
+}
+
 /**
  * A button that is an icon with a name.
  * @param {string} name of the icon @param {() => string} label @param {(event: Event) => void} onclick

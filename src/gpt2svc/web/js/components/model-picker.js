@@ -2,7 +2,7 @@
 import { h } from "../kernel/dom.js";
 import { signal } from "../kernel/signal.js";
 import { isOnItsWay } from "../store/connection.js";
-import { icon } from "./icons.js";
+import { hint, icon } from "./icons.js";
 
 /** The model's name with the state it is in; opens the list of models. @param {any} app */
 export function modelPicker(app) {
@@ -14,8 +14,8 @@ export function modelPicker(app) {
     "div",
     { class: "model-panel", id: "models", popover: "auto", role: "group", "aria-label": () => text("model.choose"), ontoggle: onToggle },
     h("p", { class: "panel-title" }, () => text("model.choose")),
-    () => (all().length === 0 ? h("p", { class: "muted" }, () => text("loading")) : all().map(row)),
-    h("p", { class: "muted small" }, () => text("model.hint")),
+    () => (all().length === 0 ? hint(app, "loading", "note") : all().map(row)),
+    hint(app, "model.hint"),
   );
   return h(
     "div",

@@ -1,7 +1,7 @@
 // @ts-check
 import { h } from "../kernel/dom.js";
 import { effect, onDispose, signal } from "../kernel/signal.js";
-import { icon } from "./icons.js";
+import { icon, linkButton } from "./icons.js";
 
 /** What has been asked for and not been accepted yet: what happened, that it is safe, and what can be done. @param {any} app */
 export function outboxItem(app) {
@@ -24,9 +24,9 @@ export function outboxItem(app) {
       { class: `pending-state ${item.state === "sending" ? "" : "is-problem"}`, role: item.state === "refused" ? "alert" : null },
       item.state === "sending" ? h("span", { class: "dots", "aria-hidden": "true" }, h("i"), h("i"), h("i")) : icon("warning"),
       h("span", null, explain),
-      item.state !== "sending" && !isWaiting && button(item.state === "kept" ? "send" : "retry", () => outbox.retry()),
-      isWaiting && item.state !== "locked" && button("retry", () => outbox.hurry()),
-      item.state !== "sending" && button(item.content ? "outbox.back" : "cancel", () => outbox.withdraw()),
+      item.state !== "sending" && !isWaiting && linkButton(app, item.state === "kept" ? "send" : "retry", () => outbox.retry()),
+      isWaiting && item.state !== "locked" && linkButton(app, "retry", () => outbox.hurry()),
+      item.state !== "sending" && linkButton(app, item.content ? "outbox.back" : "cancel", () => outbox.withdraw()),
     ),
   );
 
@@ -37,10 +37,5 @@ export function outboxItem(app) {
   function explain() {
     if (item.state === "refused") return language.problem(item.problem);
     return text(`outbox.${item.state}`, { seconds: seconds() });
-  }
-
-  /** @param {string} key @param {() => void} onclick */
-  function button(key, onclick) {
-    return h("button", { class: "link", onclick }, () => text(key));
   }
 }

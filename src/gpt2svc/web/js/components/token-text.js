@@ -21,7 +21,8 @@ export function tokenText(texts, label, end, chosen, choose, hover) {
         tabindex: () => (chosen() === index ? 0 : -1),
         "aria-selected": () => String(chosen() === index),
         onfocus: () => choose(index),
-        onpointermove: () => hover(index), // not "enter": what comes to lie under a pointer at rest is not meant
+        // Not "enter": what comes to lie under a pointer at rest is not meant; nor is what a finger scrolls.
+        onpointermove: (/** @type {PointerEvent} */ event) => event.pointerType !== "touch" && hover(index),
       },
       text === null ? () => end() : [visible(text), text.includes("\n") ? h("br") : null],
     ),

@@ -2,7 +2,7 @@
 import { h } from "../kernel/dom.js";
 import { signal } from "../kernel/signal.js";
 import { dialog } from "./dialog.js";
-import { icon } from "./icons.js";
+import { hint, icon, linkButton } from "./icons.js";
 
 /** Conversations as a file, and back, with a look at what is in it first. @param {any} app */
 export function transferDialog(app) {
@@ -16,14 +16,14 @@ export function transferDialog(app) {
     const name = signal("");
     return [
       h("h3", null, () => text("transfer.export")),
-      h("p", { class: "muted small" }, () => text("transfer.formats")),
+      hint(app, "transfer.formats"),
       /** @type {("json" | "txt")[]} */ (["json", "txt"]).map((format) =>
         h(
           "div",
           { class: "transfer-row" },
           h("span", null, () => text(`transfer.${format}`)),
-          () => (chat.id() === null ? null : button("transfer.this", () => save(chat.id.peek(), format))),
-          button("transfer.all", () => save(null, format)),
+          () => (chat.id() === null ? null : linkButton(app, "transfer.this", () => save(chat.id.peek(), format), "download")),
+          linkButton(app, "transfer.all", () => save(null, format), "download"),
         ),
       ),
       h("h3", null, () => text("transfer.import")),
@@ -79,11 +79,6 @@ export function transferDialog(app) {
       }
     }
   });
-
-  /** @param {string} key @param {() => void} onclick */
-  function button(key, onclick) {
-    return h("button", { class: "link", onclick }, icon("download"), () => text(key));
-  }
 
   /** @param {string | null} id @param {"json" | "txt"} format */
   async function save(id, format) {

@@ -86,13 +86,15 @@ export class RemoteEngine {
     return (await this.http.json("GET", `api/vocabulary?${new URLSearchParams({ model })}`)).tokens;
   }
 
-  /**
-   * Of all tokens, after so many of a reply's own.
-   * @param {import("./types.js").Message} message @param {number} place @param {AbortSignal} signal
-   */
-  async logits({ conversation_id, id }, place, signal) {
-    const body = { conversation_id, message_id: id, num_reply_tokens: place, full: true };
-    const response = await this.http.request("POST", "api/next-token", { body, signal });
+  /** A text as a prompt. @param {string} prompt @param {string} [model] */
+  async textTokens(prompt, model) {
+    const { tokens } = await this.http.json("POST", "tokenize", { body: { prompt, model, parse_special: false } });
+    return { prompt, model, prompt_token_ids: tokens, reply_token_ids: [], eos_token_id: null };
+  }
+
+  /** Of all tokens, after a prefix. @param {import("./types.js").Prefix} prefix @param {AbortSignal} signal */
+  async logits(prefix, signal) {
+    const response = await this.http.request("POST", "api/next-token", { body: { ...prefix, full: true }, signal });
     const normalizer = Number(response.headers.get("X-Log-Normalizer"));
     return new Float32Array(await response.arrayBuffer()).map((each) => each + normalizer);
   }

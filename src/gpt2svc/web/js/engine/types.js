@@ -42,6 +42,9 @@
  * @property {number[]} reply_token_ids
  * @property {boolean} is_exact
  *
+ * @typedef {{prompt?: string, model?: string, conversation_id?: string, message_id?: string, num_reply_tokens?: number}} Prefix
+ *   a text, or so many tokens of a reply
+ *
  * @typedef {object} Model
  * @property {string} id
  * @property {boolean} is_default
@@ -81,8 +84,8 @@
  * @property {(generationId: string) => Promise<any>} generation
  * @property {(message: Message) => Promise<MessageTokens>} tokens
  * @property {(model: string) => Promise<readonly string[]>} vocabulary what each token stands for, by id
- * @property {(message: Message, place: number, signal: AbortSignal) => Promise<Float32Array>} logits after so many of a reply's
- *   tokens, by token id
+ * @property {(text: string, model?: string) => Promise<any>} textTokens those of a text, as if it were a prompt
+ * @property {(prefix: Prefix, signal: AbortSignal) => Promise<Float32Array>} logits of the next token, by token id
  *
  * @typedef {{signal: AbortSignal, onBytes?: () => void, onAccepted?: (generationId: string) => void}} StreamOptions
  *

@@ -8,9 +8,13 @@ const PAUSE_MS = 120;
 const MOST_KEPT = 200; // distributions: 40 MB of GPT-2's
 
 /** @typedef {import("../engine/types.js").Message} Message */
+/** @typedef {import("../engine/types.js").Prefix} Prefix */
 
 export class Inspector {
+  isOpen = signal(false);
+  /** The reply that is looked into; null: a text that its user writes. */
   message = signal(/** @type {Message | null} */ (null));
+  typed = signal("");
   tokens = signal(/** @type {import("../engine/types.js").MessageTokens | null} */ (null));
   /** How many of the reply's tokens stand before the place that is looked at. */
   place = signal(0);
@@ -38,33 +42,55 @@ export class Inspector {
     this.chosen = computed(() => this.tokens()?.reply_token_ids[this.place()] ?? null);
   }
 
-  /** @param {Message} message a reply */
-  async open(message) {
+  /** @param {Message | null} message a reply @returns {Promise<void>} */
+  open(message) {
     this.close();
     this.message.set(message);
+    this.isOpen.set(true);
+    return this.#read(message ?? this.typed.peek());
+  }
+
+  /** The text that a next token is looked for after. @param {string} text */
+  write(text) {
+    this.typed.set(text);
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => void this.#read(text), PAUSE_MS);
+  }
+
+  /** @param {Message | string} subject */
+  async #read(subject) {
+    const isCurrent = () => this.isOpen.peek() && subject === (this.message.peek() ?? this.typed.peek());
+    const { engine, chat } = this.app;
+    if (subject === "") return this.tokens.set(null);
     try {
-      const tokens = await this.app.engine.tokens(message);
+      const tokens = await (typeof subject === "string" ? engine.textTokens(subject, chat.model.peek()?.id) : engine.tokens(subject));
       const vocabulary = await this.#vocabulary(tokens);
-      if (this.message.peek() !== message) return;
+      if (!isCurrent()) return;
+      this.#forget();
       batch(() => {
         this.vocabulary.set(vocabulary);
         this.tokens.set(tokens);
       });
       this.look(0);
     } catch (error) {
-      if (this.message.peek() === message) this.problem.set(error);
+      if (isCurrent()) this.problem.set(error);
     }
   }
 
   close() {
+    this.#forget();
+    batch(() => {
+      this.isOpen.set(false);
+      for (const each of [this.message, this.tokens, this.problem, this.#logits]) each.set(null);
+      this.place.set(0);
+    });
+  }
+
+  #forget() {
     clearTimeout(this.#timer);
     this.#asked = null;
     this.#asking.abort();
     this.#known.clear();
-    batch(() => {
-      for (const each of [this.message, this.tokens, this.problem, this.#logits]) each.set(null);
-      this.place.set(0);
-    });
   }
 
   /** Look at a place; whoever hurries past it asks nothing. @param {number} place */
@@ -87,22 +113,25 @@ export class Inspector {
     return this.vocabulary()[id] || `<${id}>`;
   }
 
-  /** A version of the reply that has this token at the place, and goes on from there. @param {number} tokenId */
+  /** Go on from this token: with a version of the reply that has it at the place, or with the text. @param {number} tokenId */
   branch(tokenId) {
     const message = this.message.peek();
+    if (message === null) return this.write(this.typed.peek() + this.text(tokenId));
     const { seed, ...settings } = this.app.sampling.values.peek();
     const from = { num_reply_tokens: this.place.peek(), next_token_id: tokenId };
     this.close();
-    if (message !== null) void this.app.chat.outbox.again(message, "continue", { ...from, settings: seed === null ? settings : { ...settings, seed } });
+    void this.app.chat.outbox.again(message, "continue", { ...from, settings: seed === null ? settings : { ...settings, seed } });
   }
 
   /** @param {number} place */
   async #ask(place) {
     const message = this.message.peek();
     const asking = (this.#asking = new AbortController());
-    if (message === null) return;
+    const { prompt, model } = /** @type {any} */ (this.tokens.peek());
+    /** @type {Prefix} */
+    const prefix = message ? { conversation_id: message.conversation_id, message_id: message.id, num_reply_tokens: place } : { prompt, model };
     try {
-      const logits = await this.app.engine.logits(message, place, asking.signal);
+      const logits = await this.app.engine.logits(prefix, asking.signal);
       if (asking.signal.aborted) return;
       if (this.#known.size >= MOST_KEPT) this.#known.clear();
       this.#known.set(place, logits);
