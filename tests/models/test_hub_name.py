@@ -50,6 +50,7 @@ def test_what_is_no_hub_name_is_refused(name: str) -> None:
         ("gpt2", "openai-community/gpt2", "main"),
         ("gpt2-xl@v1.0", "openai-community/gpt2-xl", "v1.0"),
         ("distilgpt2", "distilbert/distilgpt2", "main"),
+        ("openai-gpt", "openai-community/openai-gpt", "main"),
         ("some.one/My_Model-2@refs/pr/3", "some.one/My_Model-2", "refs/pr/3"),
     ],
 )

@@ -14,6 +14,7 @@ _ALIASES: Final = {
     "gpt2-large": "openai-community/gpt2-large",
     "gpt2-xl": "openai-community/gpt2-xl",
     "distilgpt2": "distilbert/distilgpt2",
+    "openai-gpt": "openai-community/openai-gpt",
 }
 
 # NOTE: fullmatch only: `$` would also accept a line break at the end. ".." and "--" are refused apart: the first climbs

@@ -93,7 +93,8 @@ def existing_model(folder: Path) -> BaseModel:
         pad_id = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else 0
     config.pad_token_id = pad_id
     encoder = Encoder(tokenizer, config.vocab_size, tokenizer.eos_token_id, pad_id, _spellings(files, tokenizer))
-    return BaseModel(folder, config, _with_template(files), encoder)
+    files = _with_tokenization(_with_template(files), tokenizer)
+    return BaseModel(folder, config, files, encoder)
 
 
 def new_model(settings: TrainingSettings, tokenizer_files: Mapping[str, bytes]) -> BaseModel:
@@ -173,6 +174,14 @@ def _spellings(files: Mapping[str, bytes], tokenizer: Tokenizer) -> dict[str, in
         return dict(Backend.from_str(files["tokenizer.json"].decode("utf-8")).get_vocab(with_added_tokens=True))
     vocab = json.loads(files["vocab.json"]) if "vocab.json" in files else {}
     return {**vocab, **tokenizer.special_tokens}
+
+
+def _with_tokenization(files: Mapping[str, bytes], tokenizer: Tokenizer) -> dict[str, bytes]:
+    """With the way that GPT-1's words were cut here: the trained model has to be served by the same one."""
+    if tokenizer.tokenization == "byte-level":
+        return dict(files)
+    described = json.loads(files.get(_CONFIG, b"{}")) | {"tokenization": tokenizer.tokenization}
+    return {**files, _CONFIG: (json.dumps(described, indent=2, ensure_ascii=False) + "\n").encode()}
 
 
 def _with_template(files: Mapping[str, bytes]) -> dict[str, bytes]:
