@@ -68,6 +68,7 @@ def inspect(chat: ChatPage, service: Service) -> None:
 
 
 def main() -> None:
+    expect.set_options(timeout=60_000)
     folder = ROOT / "docs" / "images"
     folder.mkdir(exist_ok=True)
     with (
