@@ -18,11 +18,11 @@ def require_usable_model(name: str, chat_template: Path | None = None) -> None:
         if chat_template is not None:
             starter = ModelCatalogue(Path()).resolve(STARTER)
             if starter is not None:
-                starter.load_tokenizer(chat_template=chat_template)
+                starter.load_chat_tokenizer(chat_template)
         return  # part of the package
     if is_folder_path(name) or (Path(name) / CONFIG_NAME).is_file():
         # A revision of any kind saves the hash over the weights, which the worker computes later.
         folder = ModelFolder.open(Path(name).expanduser().absolute(), name=name, revision="unread")
-        folder.load_tokenizer(chat_template=chat_template)
+        folder.load_chat_tokenizer(chat_template)
     else:
         HubName.parse(name)

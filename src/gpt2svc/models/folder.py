@@ -71,10 +71,8 @@ class ModelFolder:
         """Size of the weight files on disk."""
         return sum(file.stat().st_size for file in self.weight_files)
 
-    def load_tokenizer(self, *, chat_template: Path | None = None) -> Tokenizer:
-        """Its tokenizer, checked against the model's vocabulary, with its chat template, or the one in a file that is
-        given. Raises ModelFormatError.
-        """
+    def load_tokenizer(self) -> Tokenizer:
+        """Its tokenizer, checked against the model's vocabulary. Raises ModelFormatError."""
         tokenizer = Tokenizer.from_folder(self.path)
         if tokenizer.max_encodable_id >= self.config.vocab_size:
             raise ModelFormatError(
@@ -82,6 +80,14 @@ class ModelFolder:
                 f"is {self.config.vocab_size}: they don't belong together.",
                 field="vocab_size",
             )
+        return tokenizer
+
+    def load_chat_tokenizer(self, chat_template: Path | None = None) -> Tokenizer:
+        """The same for who writes conversations: with its chat template, or the one in a file that is given.
+
+        Raises ModelFormatError, also for a template that can't be used.
+        """
+        tokenizer = self.load_tokenizer()
         template = (
             ChatTemplate.from_folder(self.path, tokenizer)
             if chat_template is None

@@ -174,7 +174,7 @@ class WorkerClient:
                 self._located.clear()
             given = self._options.chat_template
             template = Path(given) if given is not None else None
-            tokenizer = await asyncio.to_thread(folder.load_tokenizer, chat_template=template)
+            tokenizer = await asyncio.to_thread(folder.load_chat_tokenizer, template)
         except (ModelError, InvalidInputError) as error:
             self._give_up(error.message)
         except Exception as error:
