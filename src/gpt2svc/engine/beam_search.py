@@ -13,7 +13,7 @@ from gpt2svc.engine.beam_candidates import BeamScores
 from gpt2svc.engine.beam_group import BeamGroup
 from gpt2svc.engine.beam_lanes import BeamLanes
 from gpt2svc.engine.kv_cache import KVCache
-from gpt2svc.engine.sampling_batch import NOTHING_LEFT, NOT_A_NUMBER
+from gpt2svc.engine.sampling_batch import NOT_A_NUMBER, NOTHING_LEFT
 from gpt2svc.engine.sequence import Sequence
 from gpt2svc.engine.types import Hypothesis, TokenLogprobs, TokenOutput
 
