@@ -170,7 +170,7 @@ async def test_prompt_that_can_not_fit_says_both_numbers(client: httpx.AsyncClie
 async def test_unknown_parent_is_404_and_stores_nothing(client: httpx.AsyncClient) -> None:
     conversation = await new_conversation(client)
     body = json.dumps({"content": "a", "parent_id": "msg_" + "0" * 26}).encode()
-    await assert_refused(client, conversation, await post_raw(client, conversation, body), 404, "message_id")
+    await assert_refused(client, conversation, await post_raw(client, conversation, body), 404, "parent_id")
 
 
 @pytest.mark.parametrize(

@@ -57,21 +57,3 @@ async def test_probes_and_pages_answer_head_as_get_without_the_body(live: httpx.
     assert head.content == b""
     assert head.headers.keys() >= {"content-type", "x-request-id"}
     assert head.headers["content-type"] == got.headers["content-type"]
-
-
-@pytest.mark.parametrize(
-    ("path", "methods"),
-    [
-        ("/livez", "GET, HEAD"),
-        ("/api/health", "GET"),
-        ("/api/conversations/conv_x", "DELETE, GET, PATCH"),
-        ("/v1/completions", "POST"),
-    ],
-)
-async def test_another_method_is_refused_with_those_that_there_are(
-    client: httpx.AsyncClient, path: str, methods: str
-) -> None:
-    response = await client.put(path)
-    assert response.status_code == 405
-    assert response.headers["allow"] == methods
-    assert response.json()["error"]["code"] == "method_not_allowed"
