@@ -66,14 +66,18 @@ class LocalReply:
             self.score, self._is_searched = output.hypotheses[0].score, True
         if self.finish_reason is not None:
             return []
-        self.num_tokens += len(output.token_ids)
         self.num_cached_tokens = max(self.num_cached_tokens, output.num_cached_tokens)
         token_ids = output.token_ids
         if output.finish_reason == "stop" and token_ids and token_ids[-1] in self.request.params.stop_token_ids:
             token_ids = token_ids[:-1]
+        num_tokens = len(output.token_ids)
         settled = []
         for index, token_id in enumerate(token_ids):
             settled += self._text.push(token_id, output.logprobs[index] if output.logprobs is not None else None)
+            if self._text.is_stopped:
+                num_tokens = index + 1  # what the step brought beyond a stop string is no part of the text
+                break
+        self.num_tokens += num_tokens
         if self._text.is_stopped:
             self.finish_reason = "stop"
         elif output.finish_reason is not None:
