@@ -29,14 +29,14 @@ def random_gpt2(seed: int = 0, *, spread: float = 8.0, **config: Any) -> GPT2LMH
     return sharpened(GPT2LMHeadModel(GPT2Config(**{**TINY, **config})), spread)
 
 
-def random_gpt1(seed: int = 0, *, spread: float = 4.0, **config: Any) -> OpenAIGPTLMHeadModel:
-    """As `random_gpt2`, of GPT-1's architecture."""
+def random_gpt1(seed: int = 0, *, spread: float = 32.0, **config: Any) -> OpenAIGPTLMHeadModel:
+    """As `random_gpt2`, of GPT-1's architecture: its norms come last, so that weak layers would only repeat a token."""
     torch.manual_seed(seed)
-    return sharpened(OpenAIGPTLMHeadModel(OpenAIGPTConfig(**{**TINY, **config})), spread)
+    return sharpened(OpenAIGPTLMHeadModel(OpenAIGPTConfig(**{**TINY, **config})), spread, strength=6.0)
 
 
-def sharpened(model: _Model, spread: float = 8.0) -> _Model:
-    """In evaluation mode, its weights changed in place."""
+def sharpened(model: _Model, spread: float = 8.0, *, strength: float = 2.0) -> _Model:
+    """In evaluation mode, its weights changed in place: embeddings by `spread`, layers by `strength`."""
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if parameter.ndim == 1:
@@ -44,7 +44,7 @@ def sharpened(model: _Model, spread: float = 8.0) -> _Model:
             elif any(part in name for part in ("wte", "tokens_embed", "lm_head")):
                 parameter.mul_(spread)
             else:
-                parameter.mul_(2.0)
+                parameter.mul_(strength)
     model.eval()
     return model
 

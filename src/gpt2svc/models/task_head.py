@@ -95,8 +95,12 @@ def _problem_type(mapping: Mapping[str, Any], num_labels: int, source: str) -> P
     match mapping.get("problem_type"):
         case None:
             return "regression" if num_labels == 1 else "single_label_classification"
-        case "single_label_classification" | "multi_label_classification" | "regression" as problem_type:
-            return problem_type
+        case "single_label_classification":
+            return "single_label_classification"
+        case "multi_label_classification":
+            return "multi_label_classification"
+        case "regression":
+            return "regression"
         case other:
             raise ModelFormatError(
                 f"{source}: problem_type is {str(other)[:40]!r}; supported are {', '.join(_PROBLEM_TYPES)}.",
