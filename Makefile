@@ -20,10 +20,10 @@ CHECKED := src tests alembic bench scripts
 TYPESCRIPT := 5.9.3
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint lint-web bench starter screenshots image clean
+.PHONY: help serve test lint lint-web bench bench-train starter screenshots image clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  Variables: PYTHON=$(PYTHON) HOST=$(HOST) PORT=$(PORT) DATA=$(DATA) TORCH_INDEX=$(TORCH_INDEX)"
 
@@ -49,6 +49,9 @@ lint-web:
 
 bench: $(VENV)/.installed ## Measure start-up, streams, engine and database; results in bench-results/
 	$(BIN)/python -m bench.run
+
+bench-train: $(VENV)/.installed-dev ## Training speed beside that of a bare transformers Trainer
+	$(BIN)/python -m bench.training
 
 starter: $(VENV)/.installed-dev ## Train the bundled model again: make starter CORPUS=folder
 	@test -n "$(CORPUS)" || { echo "Say where the corpus is: make starter CORPUS=folder"; exit 2; }

@@ -127,10 +127,12 @@ def test_sigterm_saves_and_says_how_to_go_on_and_resume_may_shorten_the_run(corp
     assert saved_run(out)[0].max_steps == last + 2
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(300)  # three processes import torch, on what may be a busy machine
 def test_after_a_kill_at_any_step_the_resumed_run_ends_with_the_same_weights(corpus_file: Path, tmp_path: Path) -> None:
     common = ["--from-scratch", "--data", str(corpus_file), "--max-steps", "20", "--dropout", "0.1", *TINY]
     with start(*common, "--output-dir", str(tmp_path / "whole")) as process:
-        process.communicate(timeout=100)
+        process.communicate(timeout=280)
     out = tmp_path / "killed"
     with start(*common, "--output-dir", str(out)) as process:
         wait_for(out / "checkpoint-5", process)
@@ -138,7 +140,7 @@ def test_after_a_kill_at_any_step_the_resumed_run_ends_with_the_same_weights(cor
         process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL
     with start("--resume", "--output-dir", str(out)) as process:
-        _, error = process.communicate(timeout=100)
+        _, error = process.communicate(timeout=280)
     assert process.returncode == 0, error
     for name in ("final_model", "best_model"):
         assert_same_weights(tmp_path / "whole" / name, out / name)

@@ -182,6 +182,7 @@ def _arguments(
         seed=settings.seed,
         use_cpu=device_kind(settings.device) == "cpu",
         ddp_backend="gloo" if num_processes > 1 and device_kind(settings.device) == "cpu" else None,
+        ddp_find_unused_parameters=False,
         eval_strategy="steps" if has_validation else "no",
         eval_steps=settings.eval_steps or min(DEFAULT_EVAL_STEPS, epoch_steps),
         save_strategy="steps",

@@ -42,7 +42,7 @@ class TaskTrainer(Trainer):
         super().__init__(**rest)
         self.task = task
         self.run_state = state
-        self.last_loss = math.nan
+        self.last_loss = math.nan  # of the optimizer step under way
         self._writer = writer
         self._fixed = fixed
         self._patience = patience
@@ -72,6 +72,7 @@ class TaskTrainer(Trainer):
         if self.accelerator.num_processes > 1:
             count, tokens = self.accelerator.reduce(torch.stack([count, tokens])).unbind()
         self.run_state.num_tokens += int(tokens)
+        self.last_loss = 0.0
         return count
 
     def compute_loss(
@@ -82,7 +83,7 @@ class TaskTrainer(Trainer):
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
         loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
-        self.last_loss = loss.item()
+        self.last_loss += loss.item()
         if not math.isfinite(self.last_loss):
             self._stop_at(f"The loss became {self.last_loss}")
         return loss
