@@ -23,9 +23,11 @@ RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
 # --- the wheel ---------------------------------------------------------------------------------------------------------
 FROM ${BASE} AS wheel
 WORKDIR /build
+# For the kernels of the CPU engine; without a compiler the wheel goes without them, and the engine through torch.
+RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
     python3 -m venv /opt/build && /opt/build/bin/pip install --no-cache-dir --disable-pip-version-check hatchling
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY src src
 COPY alembic alembic
 RUN /opt/build/bin/hatchling build --target wheel --directory /dist

@@ -18,6 +18,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
        $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 CHECKED := src tests alembic bench scripts
 TYPESCRIPT := 5.9.3
+# Sources that an installation compiles, where it finds a C compiler.
+KERNELS := hatch_build.py $(wildcard src/gpt2svc/models/native/build.py src/gpt2svc/models/native/csrc/*)
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test lint lint-web bench bench-train starter screenshots image clean
@@ -71,11 +73,11 @@ clean: ## Remove the virtual environment, caches and build results; your data st
 	find src tests alembic bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp file says what was installed last: nothing is done again until the list of dependencies changes.
-$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.installed: pyproject.toml constraints.txt $(KERNELS) | $(BIN)/python
 	$(PIP) --editable .
 	@touch $@
 
-$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.installed-dev: pyproject.toml constraints.txt $(KERNELS) | $(BIN)/python
 	$(PIP) --editable '.[dev]'
 	@touch $(VENV)/.installed $@
 

@@ -249,7 +249,11 @@ def _worker_pool(settings: Settings, catalogue: ModelCatalogue) -> WorkerPool:
         device=settings.device,
         dtype=settings.dtype,
         quantize=settings.quantize,
-        engine=EngineConfig(max_num_seqs=settings.max_num_seqs, is_speculation_enabled=settings.speculation == "auto"),
+        engine=EngineConfig(
+            max_num_seqs=settings.max_num_seqs,
+            is_speculation_enabled=settings.speculation == "auto",
+            is_native_enabled=settings.kernels == "auto",
+        ),
         log_level=settings.log_level,
         log_format=settings.log_format,
     )

@@ -74,6 +74,9 @@ class Settings(BaseSettings):
     quantize: Quantization = Field(
         "none", description="none, int8 or int4: weights in 8 or 4 bits are smaller, faster and a little less exact."
     )
+    kernels: Literal["auto", "torch"] = Field(
+        "auto", description="auto: those compiled for this CPU, where there are some; torch: everything through torch."
+    )
     hub_endpoint: str | None = Field(
         None, max_length=2048, description="Base URL of the model hub; unset, huggingface_hub's own default."
     )
@@ -130,7 +133,7 @@ class Settings(BaseSettings):
             raise ValueError("true and false mean nothing here")  # noqa: TRY004 (pydantic wants ValueError)
         return value
 
-    @field_validator("log_level", "dtype", "quantize", "speculation", mode="before")
+    @field_validator("log_level", "dtype", "quantize", "kernels", "speculation", mode="before")
     @classmethod
     def _lower(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value

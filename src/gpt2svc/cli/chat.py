@@ -46,6 +46,7 @@ def chat(
             device=service.device,
             dtype=service.dtype,
             quantize=service.quantize,
+            is_native_enabled=service.kernels == "auto",
         )
         message(GREETING.format(model=service.model))
         budget = PromptBudget(max_messages=service.prompt_max_messages, max_prompt_tokens=service.prompt_max_tokens)

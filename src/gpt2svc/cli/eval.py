@@ -117,6 +117,7 @@ def _run(
         device=settings.device,
         dtype=settings.dtype,
         quantize=settings.quantize,
+        is_native_enabled=settings.kernels == "auto",
         window=window,
         stride=stride,
         max_new_tokens=max_new_tokens,

@@ -59,6 +59,7 @@ def generate(
         device=service.device,
         dtype=service.dtype,
         quantize=service.quantize,
+        is_native_enabled=service.kernels == "auto",
         max_num_seqs=max(num_replies, sampling.num_beams),
     )
     seed = drawn_seed() if sampling.seed is None else sampling.seed

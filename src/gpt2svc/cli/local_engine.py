@@ -112,6 +112,7 @@ class LocalEngine:
         device: str,
         dtype: str,
         quantize: Quantization = "none",
+        is_native_enabled: bool = True,
         max_num_seqs: int = 1,
         progress: Callable[[str, float | None], None] | None = None,
     ) -> Self:
@@ -125,7 +126,7 @@ class LocalEngine:
         apply_cpu_options(WorkerOptions(model, models_dir=str(models_dir)), os.environ)
         from gpt2svc.engine.loader import load_engine  # brings torch, which takes its time: last
 
-        config = EngineConfig(max_num_seqs=max_num_seqs)
+        config = EngineConfig(max_num_seqs=max_num_seqs, is_native_enabled=is_native_enabled)
         core, info = load_engine(
             folder, device=device, dtype=dtype, quantize=quantize, config=config, progress=progress
         )

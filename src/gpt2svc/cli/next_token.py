@@ -41,6 +41,7 @@ def next_token(
         device=service.device,
         dtype=service.dtype,
         quantize=service.quantize,
+        is_native_enabled=service.kernels == "auto",
         max_num_seqs=2,
     )
     if prompt is not None:

@@ -21,6 +21,7 @@ class EngineConfig:
     max_num_prompt_tokens_beside: int = 96
     is_prefix_reuse_enabled: bool = True
     is_speculation_enabled: bool = True  # has an effect on the CPU only
+    is_native_enabled: bool = True  # the kernels compiled for this CPU, where there are some
     num_threads: int | None = None  # None: chosen for the machine; CPU only
 
     def __post_init__(self) -> None:

@@ -37,7 +37,12 @@ def load_engine(
     if torch_device.type == "cpu":
         set_num_threads(config.num_threads)
     model = load_model(
-        folder, torch_device, torch_dtype, progress, quantize=quantize, library=NativeLibrary.find()
+        folder,
+        torch_device,
+        torch_dtype,
+        progress,
+        quantize=quantize,
+        library=NativeLibrary.find() if config.is_native_enabled else None,
     )
     if progress is not None:
         progress("Warming up", None)

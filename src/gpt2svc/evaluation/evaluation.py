@@ -19,6 +19,7 @@ from gpt2svc.evaluation.tasks import evaluate_choices, evaluate_labels
 from gpt2svc.evaluation.text_measures import compare_texts, likelihood_measures
 from gpt2svc.models.folder import ModelFolder
 from gpt2svc.models.loading import load_model
+from gpt2svc.models.native.library import NativeLibrary
 from gpt2svc.models.quantization import Quantization, quantized_revision
 from gpt2svc.models.task_head import ClassificationHead
 
@@ -38,6 +39,7 @@ class EvaluationOptions:
     device: str = "auto"
     dtype: str = "auto"
     quantize: Quantization = "none"
+    is_native_enabled: bool = True
     window: int | None = None
     stride: int | None = None
     max_new_tokens: int | None = None
@@ -60,7 +62,8 @@ def evaluate(
     dtype = resolve_dtype(options.dtype, device, options.quantize)
     if device.type == "cpu":
         set_num_threads(None)
-    model = load_model(folder, device, dtype, quantize=options.quantize)
+    library = NativeLibrary.find() if options.is_native_enabled else None
+    model = load_model(folder, device, dtype, quantize=options.quantize, library=library)
 
     def report_to(stage: str) -> Callable[[int, int], None] | None:
         return None if on_progress is None else lambda done, total: on_progress(stage, done, total)

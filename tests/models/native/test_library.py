@@ -11,7 +11,7 @@ from gpt2svc.models.loading import load_model
 from gpt2svc.models.native.build import build, compiler, levels_here
 from gpt2svc.models.native.gpt2 import NativeGPT2
 from gpt2svc.models.native.levels import LEVELS, levels_of, processor_flags
-from gpt2svc.models.native.library import FOLDER, SWITCH, NativeLibrary
+from gpt2svc.models.native.library import FOLDER, NativeLibrary
 from gpt2svc.models.quantization import Quantization
 from tests.fakes.checkpoints import random_gpt2, write_checkpoint
 
@@ -26,11 +26,6 @@ def test_an_installation_with_a_compiler_has_kernels_for_its_processor() -> None
     assert library.file.parent == FOLDER
     assert library.file.name == levels_here()[0].library_name
     assert library.has_int8 == ("avx512_vnni" in processor_flags())
-
-
-def test_the_switch_turns_them_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(SWITCH, "0")
-    assert NativeLibrary.find() is None
 
 
 def test_an_empty_folder_or_a_broken_file_means_torch(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """NativeLibrary: the compiled kernels of csrc/, where they were built for a processor like this one."""
 
 import ctypes
-import os
 from functools import cached_property
 from pathlib import Path
 from typing import Final, Self
@@ -11,8 +10,6 @@ from gpt2svc.models.native.levels import levels_of, processor_flags
 from gpt2svc.models.native.structures import BatchStruct, CacheStruct, ModelStruct
 
 FOLDER: Final = Path(__file__).parent
-# Switches the kernels off where it is "0": everything then goes through torch.
-SWITCH: Final = "GPT2SVC_NATIVE"
 
 _INT8: Final = 1
 _BFLOAT16: Final = 2
@@ -38,9 +35,7 @@ class NativeLibrary:
 
     @classmethod
     def find(cls, folder: Path = FOLDER) -> Self | None:
-        """The best library in `folder` for this processor; None without one, or where they are switched off."""
-        if os.environ.get(SWITCH, "1") == "0":
-            return None
+        """The best library in `folder` for this processor; None without one."""
         for level in levels_of(processor_flags()):
             file = folder / level.library_name
             if file.is_file():
