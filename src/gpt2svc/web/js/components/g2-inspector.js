@@ -39,7 +39,7 @@ define("g2-inspector", ({ app }) => {
   }
 
   function retry() {
-    if (inspector.tokens.peek() === null) void inspector.open(message);
+    if (inspector.tokens.peek() === null || !message) void inspector.open(message);
     else inspector.look(selected.peek());
   }
 
@@ -79,9 +79,9 @@ define("g2-inspector", ({ app }) => {
 
   function place() {
     return h("section", { class: "place", "aria-labelledby": "place" }, h("h3", { id: "place" }, () => text("inspector.place", { count: inspector.place() + 1 + (message ? 0 : inspector.tokens().prompt_token_ids.length) })), () => {
+      if (inspector.problem()) return problem();
       const distribution = inspector.distribution();
-      if (distribution) return [summary(distribution), bars(distribution)];
-      return inspector.problem() ? problem() : hint(app, "loading", "note");
+      return distribution ? [summary(distribution), bars(distribution)] : hint(app, "loading", "note");
     });
   }
 

@@ -8,7 +8,6 @@ const PAUSE_MS = 120;
 const MOST_KEPT = 200; // distributions: 40 MB of GPT-2's
 
 /** @typedef {import("../engine/types.js").Message} Message */
-/** @typedef {import("../engine/types.js").Prefix} Prefix */
 
 export class Inspector {
   isOpen = signal(false);
@@ -61,36 +60,36 @@ export class Inspector {
   async #read(subject) {
     const isCurrent = () => this.isOpen.peek() && subject === (this.message.peek() ?? this.typed.peek());
     const { engine, chat } = this.app;
+    const isText = typeof subject === "string";
+    this.#asking.abort();
+    const asking = (this.#asking = new AbortController());
     if (subject === "") return this.tokens.set(null);
     try {
-      const tokens = await (typeof subject === "string" ? engine.textTokens(subject, chat.model.peek()?.id) : engine.tokens(subject));
+      const tokens = await (isText ? engine.textTokens(subject, chat.model.peek()?.id) : engine.tokens(subject));
       const vocabulary = await this.#vocabulary(tokens);
+      const logits = isText && isCurrent() ? await engine.logits({ prompt: subject, model: tokens.model }, asking.signal) : null;
       if (!isCurrent()) return;
-      this.#forget();
       batch(() => {
+        this.problem.set(null);
         this.vocabulary.set(vocabulary);
         this.tokens.set(tokens);
+        this.#logits.set(logits && { place: 0, logits });
       });
-      this.look(0);
     } catch (error) {
       if (isCurrent()) this.problem.set(error);
     }
   }
 
   close() {
-    this.#forget();
+    clearTimeout(this.#timer);
+    this.#asked = null;
+    this.#asking.abort();
+    this.#known.clear();
     batch(() => {
       this.isOpen.set(false);
       for (const each of [this.message, this.tokens, this.problem, this.#logits]) each.set(null);
       this.place.set(0);
     });
-  }
-
-  #forget() {
-    clearTimeout(this.#timer);
-    this.#asked = null;
-    this.#asking.abort();
-    this.#known.clear();
   }
 
   /** Look at a place; whoever hurries past it asks nothing. @param {number} place */
@@ -127,10 +126,9 @@ export class Inspector {
   async #ask(place) {
     const message = this.message.peek();
     const asking = (this.#asking = new AbortController());
-    const { prompt, model } = /** @type {any} */ (this.tokens.peek());
-    /** @type {Prefix} */
-    const prefix = message ? { conversation_id: message.conversation_id, message_id: message.id, num_reply_tokens: place } : { prompt, model };
+    if (message === null) return;
     try {
+      const prefix = { conversation_id: message.conversation_id, message_id: message.id, num_reply_tokens: place };
       const logits = await this.app.engine.logits(prefix, asking.signal);
       if (asking.signal.aborted) return;
       if (this.#known.size >= MOST_KEPT) this.#known.clear();
