@@ -60,7 +60,7 @@ def test_replies_are_those_without_drafts(name: str) -> None:
         assert core.stats.num_generated_tokens == sum(len(output.token_ids) for output in results[-1].values())
     assert results[0] == results[1]
     if name != "no repeats":
-        assert num_steps[1] < 0.9 * num_steps[0]
+        assert num_steps[1] < num_steps[0]
 
 
 @pytest.mark.parametrize("length", range(1, 9))

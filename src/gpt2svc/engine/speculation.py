@@ -16,11 +16,12 @@ from gpt2svc.engine.sequence import Sequence
 # sequence verifies it for little more than the price of one row.
 DRAFT_LENGTH: Final = 3
 
-# So many rows cost as much again as the fixed part of a step: measured with GPT-2 124M on a CPU.
-FREE_ROWS: Final = 12
+# So many rows cost as much again as the fixed part of a step. With GPT-2 124M on a CPU they are 12 to 15, measured; but
+# steps that differ in their rows cost something as well, in a small model more than the rows do.
+FREE_ROWS: Final = 8
 
 # Steps so full that even a text which copies itself is not worth the trouble.
-MAX_ROWS: Final = 4 * FREE_ROWS
+MAX_ROWS: Final = 6 * FREE_ROWS
 
 _FIRST_ESTIMATE: Final = 0.25
 _WEIGHT: Final = 0.2  # of the latest guess in the estimate
