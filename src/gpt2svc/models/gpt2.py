@@ -12,7 +12,6 @@ from gpt2svc.models.config import GPT2Config
 from gpt2svc.models.decode_attention import DecodeAttention
 from gpt2svc.models.embedding import Embedding
 from gpt2svc.models.folder import ModelFolder
-from gpt2svc.models.freed_memory import return_freed_memory
 from gpt2svc.models.head_scorer import HeadScorer
 from gpt2svc.models.kv_store import KeyValueStore
 from gpt2svc.models.layer import Layer, LayerNorm
@@ -88,10 +87,7 @@ class GPT2:
         quantised.
         """
         with torch.inference_mode():
-            model = cls(folder.config, WeightReader(folder, progress), WeightFormat(device, dtype, quantize))
-        if quantize != "none":
-            return_freed_memory()
-        return model
+            return cls(folder.config, WeightReader(folder, progress), WeightFormat(device, dtype, quantize))
 
     def new_cache(self, num_slots: int) -> KeyValueStore:
         """An empty KV cache of `num_slots` sequences. Raises ConfigError where the memory isn't there."""

@@ -6,6 +6,7 @@ import torch
 
 from gpt2svc.models.config import GPT2Config
 from gpt2svc.models.folder import ModelFolder
+from gpt2svc.models.freed_memory import return_freed_memory
 from gpt2svc.models.gpt1 import GPT1
 from gpt2svc.models.gpt2 import GPT2
 from gpt2svc.models.native.gpt2 import NativeGPT2, can_run_natively
@@ -35,6 +36,19 @@ def load_model(
 
     Raises ModelFormatError where the files have changed since `folder` was opened, or hold what can't be quantised.
     """
+    model = _load(folder, device, dtype, progress, quantize, library)
+    return_freed_memory()
+    return model
+
+
+def _load(
+    folder: ModelFolder,
+    device: torch.device,
+    dtype: torch.dtype,
+    progress: ProgressCallback | None,
+    quantize: Quantization,
+    library: NativeLibrary | None,
+) -> GPT2 | NativeGPT2:
     kind = native_kind(folder.config, device, dtype, quantize, library)
     if library is not None and kind is not None:
         reader = WeightReader(folder, progress)
