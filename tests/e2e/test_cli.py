@@ -51,6 +51,28 @@ def test_generate_json_is_one_document_with_all_replies(tmp_path: Path) -> None:
     assert json.loads(alone.stdout)["replies"][0]["text"] == result["replies"][1]["text"]
 
 
+def test_generate_with_beams_gives_the_best_of_one_search_with_their_scores(tmp_path: Path) -> None:
+    flags = (
+        "--num-beams",
+        "3",
+        "--num-return-sequences",
+        "2",
+        "--max-new-tokens",
+        "16",
+        "--chat",
+        "--trim-to-sentence",
+    )
+    done = gpt2svc("generate", "Hello! How are you?", "--json", *flags, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr.decode()
+    result = json.loads(done.stdout)
+    first, second = result["replies"]
+    assert first["score"] >= second["score"]
+    assert first["text"] != second["text"]
+    assert result["settings"]["num_beams"] == 3
+    streamed = gpt2svc("generate", "Hello! How are you?", "--stream", *flags, cwd=tmp_path)
+    assert streamed.stdout.decode() == f"{first['text']}\n{second['text']}\n"
+
+
 def test_generate_stream_json_is_one_object_a_line(tmp_path: Path) -> None:
     done = gpt2svc("generate", "Hello", "--json", "--stream", "--max-new-tokens", "6", cwd=tmp_path)
     *tokens, ending = [json.loads(line) for line in done.stdout.decode().split("\n")[:-1]]

@@ -250,7 +250,7 @@ async def test_an_unexpected_error_fails_the_reply_without_its_details(
     stack: ChatStack, caplog: pytest.LogCaptureFixture
 ) -> None:
     stack.engine.say([2**40])  # no id of any vocabulary
-    stack.tokenizer.token_bytes = lambda token_id: 1 / 0  # type: ignore[assignment,method-assign,return-value]
+    stack.tokenizer.spell = lambda token_ids, after=None: 1 / 0  # type: ignore[assignment,method-assign,return-value]
     turn = await stack.converse()
     failed = (await stack.events(turn.generation_id))[-1]
     assert isinstance(failed, Failed)
