@@ -10,6 +10,8 @@ JOBS   ?= 2
 # A wheel index for torch besides PyPI, e.g. the CPU-only one that pytorch.org names: smaller by gigabytes.
 TORCH_INDEX ?=
 IMAGE  ?= gpt2svc
+# What `make bench` measures; all of it where this is empty (bench/run.py has the names).
+PARTS  ?=
 BASE   ?= python:3.11-slim-bookworm
 
 comma := ,
@@ -49,8 +51,8 @@ lint-web:
 	then npx --yes --package typescript@$(TYPESCRIPT) tsc --project tests/web/tsconfig.json; \
 	else echo "npm was not found: the types of the page's scripts are NOT checked."; fi
 
-bench: $(VENV)/.installed ## Measure start-up, streams, engine and database; results in bench-results/
-	$(BIN)/python -m bench.run
+bench: $(VENV)/.installed-bench ## Measure start-up, streams, other engines beside ours, database; results in bench-results/
+	$(BIN)/python -m bench.run $(PARTS)
 
 bench-train: $(VENV)/.installed-dev ## Training speed beside that of a bare transformers Trainer
 	$(BIN)/python -m bench.training
@@ -80,6 +82,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt $(KERNELS) | $(BIN)/python
 $(VENV)/.installed-dev: pyproject.toml constraints.txt $(KERNELS) | $(BIN)/python
 	$(PIP) --editable '.[dev]'
 	@touch $(VENV)/.installed $@
+
+$(VENV)/.installed-bench: $(VENV)/.installed-dev
+	$(PIP) --editable '.[dev,bench]'
+	@touch $@
 
 $(BIN)/python:
 	@command -v $(PYTHON) >/dev/null || \
