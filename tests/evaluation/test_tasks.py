@@ -11,6 +11,7 @@ import torch
 from transformers import GPT2Config, GPT2DoubleHeadsModel, GPT2ForSequenceClassification
 
 from gpt2svc.app import create_app
+from gpt2svc.cli.main import run
 from gpt2svc.config import Settings
 from gpt2svc.errors import InvalidInputError
 from gpt2svc.evaluation.evaluation import EvaluationOptions, evaluate
@@ -85,6 +86,35 @@ async def test_labels_measure_as_transformers_predicts_them(
     over_http = await served(folder, data, tmp_path, "/api/classify", {"input": "a"})
     assert (over_http.metrics, over_http.confusion) == (report.metrics, report.confusion)
     assert (over_http.num_tokens, over_http.model_revision) == (report.num_tokens, report.model_revision)
+
+
+def test_command_shows_measures_and_confusion(
+    classifier: tuple[Path, list[int]],
+    rows_file: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder, predictions = classifier
+    data = rows_file(labelled(predictions))
+    command = [
+        "eval",
+        "--model",
+        str(folder),
+        "--data",
+        str(data),
+        "--device",
+        "cpu",
+        "--data-dir",
+        str(tmp_path / "kept"),
+    ]
+    assert run(command) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "10 examples" in lines[1]
+    assert any(line.split() == ["label_accuracy", "0.8000"] for line in lines)
+    assert [line.split()[0] for line in lines[-3:]] == list(NAMES)
+    assert sum(int(cell) for line in lines[-3:] for cell in line.split()[1:]) == 10
+    assert run(["eval", "--history", "--data-dir", str(tmp_path / "kept")]) == 0
+    assert "0.8000" in capsys.readouterr().out
 
 
 def test_macro_f1_is_the_mean_over_labels_that_occur() -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _DIGITS = 4
 _MAX_SHOWN_LABELS = 16
+_TASK_METRICS = ("label_accuracy", "macro_f1", "choice_accuracy")
 _READ_TIMEOUT_S = 120.0  # the service may be busy with others' replies
 
 
@@ -200,7 +201,7 @@ def _print_table(report: "EvaluationReport", baseline: "EvaluationReport | None"
 
     write(f"{report.model} ({_short(report.model_revision)}) on {report.data}")
     counts = f"{report.num_examples:,} examples, {report.num_tokens:,} tokens and {report.num_bytes:,} bytes scored"
-    if "label_accuracy" in report.metrics or "choice_accuracy" in report.metrics:
+    if not report.metrics.keys().isdisjoint(_TASK_METRICS):
         counts = f"{report.num_examples:,} examples, {report.num_tokens:,} tokens read"
     if report.num_completions:
         counts += f", {report.num_completions:,} completions written"
@@ -246,16 +247,7 @@ def _print_history(history: "EvaluationHistory", *, as_json: bool) -> None:
     if as_json:
         write_json([report.to_mapping() for report in reports])
         return
-    names = (
-        "perplexity",
-        "bits_per_byte",
-        "accuracy",
-        "bleu",
-        "rougeL",
-        "label_accuracy",
-        "macro_f1",
-        "choice_accuracy",
-    )
+    names = ("perplexity", "bits_per_byte", "accuracy", "bleu", "rougeL", *_TASK_METRICS)
     rows: list[tuple[str, ...]] = [("ID", "TIME", "MODEL", "DATA", *(name.upper() for name in names))]
     for report in reports:
         numbers = [_number(report.metrics[name]) if name in report.metrics else "" for name in names]
