@@ -54,7 +54,13 @@ def evaluate(
     stride: Annotated[
         int | None, typer.Option(help="Tokens from one window to the next; default: half of it.", show_default=False)
     ] = None,
-    max_new_tokens: Annotated[int, typer.Option(help="Longest completion written for a prompt; 0 writes none.")] = 128,
+    max_new_tokens: Annotated[
+        int | None,
+        typer.Option(
+            help="Longest completion written for a prompt; 0 writes none.",
+            show_default="128, at most half of the window",
+        ),
+    ] = None,
     stop: Annotated[
         list[str] | None, typer.Option(help="Text that ends a written completion; several times if need be.")
     ] = None,
