@@ -45,10 +45,17 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     # NOTE: spelt out, since nothing cascades while a migration runs.
-    unseen = "conversation_id IN (SELECT id FROM conversations WHERE kind = 'response')"
-    op.execute(f"DELETE FROM token_chunks WHERE generation_id IN (SELECT id FROM generations WHERE {unseen})")
-    for table in ("idempotency_keys", "generations", "messages"):
-        op.execute(f"DELETE FROM {table} WHERE {unseen}")
+    op.execute(
+        "DELETE FROM token_chunks WHERE generation_id IN (SELECT id FROM generations"
+        " WHERE conversation_id IN (SELECT id FROM conversations WHERE kind = 'response'))"
+    )
+    op.execute(
+        "DELETE FROM idempotency_keys WHERE conversation_id IN (SELECT id FROM conversations WHERE kind = 'response')"
+    )
+    op.execute(
+        "DELETE FROM generations WHERE conversation_id IN (SELECT id FROM conversations WHERE kind = 'response')"
+    )
+    op.execute("DELETE FROM messages WHERE conversation_id IN (SELECT id FROM conversations WHERE kind = 'response')")
     op.drop_table("responses")
     op.execute("DELETE FROM conversations WHERE kind = 'response'")
     op.drop_index(op.f("ix_conversations_owner_kind_updated_at_id"), "conversations")
