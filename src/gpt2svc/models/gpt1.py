@@ -5,12 +5,11 @@ from collections.abc import Callable
 from torch import Tensor
 
 from gpt2svc.models.gpt2 import GPT2
-from gpt2svc.models.layer import Layer
-from gpt2svc.models.row_batch import RowBatch
+from gpt2svc.models.layer import Attending, Layer
 
 
 class PostNormLayer(Layer):
-    def forward(self, index: int, x: Tensor, batch: RowBatch) -> Tensor:
+    def forward(self, index: int, x: Tensor, batch: Attending) -> Tensor:
         attended = batch.attend(index, self.qkv(x))
         x = self.norm_1(self.attention_out.added_to(x, attended))
         return self.norm_2(self.contract.added_to(x, self.expand(x)))

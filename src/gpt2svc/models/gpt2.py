@@ -14,7 +14,7 @@ from gpt2svc.models.embedding import Embedding
 from gpt2svc.models.folder import ModelFolder
 from gpt2svc.models.head_scorer import HeadScorer
 from gpt2svc.models.kv_store import KeyValueStore
-from gpt2svc.models.layer import Layer, LayerNorm
+from gpt2svc.models.layer import Attending, Layer, LayerNorm
 from gpt2svc.models.linear import Linear
 from gpt2svc.models.quantization import Quantization
 from gpt2svc.models.row_batch import RowBatch
@@ -108,18 +108,29 @@ class GPT2:
         (num_sampled, vocab_size) and (num_pooled, n_embd), both in self.dtype.
         """
         batch = RowBatch(chunks, cache, self._scratch, self.dtype, self._kept)
-        x = self._token_embedding(batch.token_ids)
-        x = x + functional.embedding(batch.positions, self._position_embedding)
-        for i, layer in enumerate(self._layers):
-            x = layer.forward(i, x, batch)
-        hidden = self._normed(batch.pooled_rows(x))
+        x = self.run_layers(batch.token_ids, batch.positions, batch)
+        hidden = self.normed(batch.pooled_rows(x))
         if self._lm_head is None or batch.num_sampled == 0:
             return x.new_empty((0, self.vocab_size)), hidden
-        logits = self._lm_head(self._normed(batch.sampled_rows(x)))
-        return logits[: batch.num_sampled], hidden
+        return self.logits(batch.sampled_rows(x))[: batch.num_sampled], hidden
+
+    def run_layers(self, token_ids: Tensor, positions: Tensor, batch: Attending) -> Tensor:
+        """Rows of `batch` (rows,) through all layers, to hidden states (rows, n_embd) before the final norm."""
+        x = self._token_embedding(token_ids)
+        x = x + functional.embedding(positions, self._position_embedding)
+        for i, layer in enumerate(self._layers):
+            x = layer.forward(i, x, batch)
+        return x
+
+    def logits(self, x: Tensor) -> Tensor:
+        """What `run_layers` brought (rows, n_embd), to logits (rows, vocab_size)."""
+        if self._lm_head is None:
+            raise ValueError("This model has no logits: it was trained to classify.")
+        return self._lm_head(self.normed(x))
+
+    def normed(self, x: Tensor) -> Tensor:
+        """The final norm of rows (rows, n_embd), where the model has one."""
+        return x if self._norm is None else self._norm(x)
 
     def _final_norm(self, read: Callable[[str], Tensor]) -> LayerNorm | None:
         return LayerNorm(read("ln_f.weight"), read("ln_f.bias"), self.config.layer_norm_epsilon)
-
-    def _normed(self, x: Tensor) -> Tensor:
-        return x if self._norm is None else self._norm(x)

@@ -115,7 +115,7 @@ class KeyValueStore:
         for tensors in (self._keys, self._values):
             for i, old in enumerate(tensors):
                 tensors[i] = new = self._new_tensor(capacity)
-                new[:, : self.capacity] = old
+                new[:, : self.capacity] = old[:, : self.capacity]
         self.capacity = capacity
         self._views.clear()
 

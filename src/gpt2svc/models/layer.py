@@ -1,13 +1,22 @@
 """One block of a GPT-2: its layers over the rows of a call."""
 
+from typing import Protocol
+
 import torch
 from torch import Tensor
 
 from gpt2svc.models.config import GPT2Config
 from gpt2svc.models.linear import Linear
-from gpt2svc.models.row_batch import RowBatch
 from gpt2svc.models.weight_format import WeightFormat
 from gpt2svc.models.weights import WeightReader
+
+
+class Attending(Protocol):
+    """The rows of a call, which know their keys and values and what they attend to."""
+
+    def attend(self, layer: int, qkv: Tensor) -> Tensor:
+        """Queries, keys and values (rows, 3 * n_embd) to what they attend to (rows, n_embd)."""
+        ...
 
 
 class LayerNorm:
@@ -53,7 +62,7 @@ class Layer:
             for part in (self.norm_1, self.qkv, self.attention_out, self.norm_2, self.expand, self.contract)
         )
 
-    def forward(self, index: int, x: Tensor, batch: RowBatch) -> Tensor:
+    def forward(self, index: int, x: Tensor, batch: Attending) -> Tensor:
         attended = batch.attend(index, self.qkv(self.norm_1(x)))
         x = self.attention_out.added_to(x, attended)
         return self.contract.added_to(x, self.expand(self.norm_2(x)))

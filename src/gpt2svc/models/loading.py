@@ -5,10 +5,12 @@ from typing import Final
 import torch
 
 from gpt2svc.models.config import GPT2Config
+from gpt2svc.models.cuda_graphs import CudaGraphs
 from gpt2svc.models.folder import ModelFolder
 from gpt2svc.models.freed_memory import return_freed_memory
 from gpt2svc.models.gpt1 import GPT1
 from gpt2svc.models.gpt2 import GPT2
+from gpt2svc.models.graphed_gpt2 import GraphedGPT2
 from gpt2svc.models.native.gpt2 import NativeGPT2, can_run_natively
 from gpt2svc.models.native.library import NativeLibrary
 from gpt2svc.models.native.structures import Kind
@@ -31,8 +33,9 @@ def load_model(
     *,
     quantize: Quantization = "none",
     library: NativeLibrary | None = None,
-) -> GPT2 | NativeGPT2:
-    """Read its weights; on a CPU for the kernels of `library`, where they fit the model, and else for torch.
+) -> GPT2 | NativeGPT2 | GraphedGPT2:
+    """Read its weights; on a CPU for the kernels of `library`, where they fit the model, and else for torch; on a CUDA
+    GPU for fixed shapes and CUDA graphs.
 
     Raises ModelFormatError where the files have changed since `folder` was opened, or hold what can't be quantised.
     """
@@ -48,7 +51,7 @@ def _load(
     progress: ProgressCallback | None,
     quantize: Quantization,
     library: NativeLibrary | None,
-) -> GPT2 | NativeGPT2:
+) -> GPT2 | NativeGPT2 | GraphedGPT2:
     kind = native_kind(folder.config, device, dtype, quantize, library)
     if library is not None and kind is not None:
         reader = WeightReader(folder, progress)
@@ -57,7 +60,8 @@ def _load(
                 folder.config, reader, library, kind=kind, cache_dtype=dtype, num_threads=torch.get_num_threads()
             )
     architecture = GPT1 if folder.config.architecture == "openai-gpt" else GPT2
-    return architecture.from_folder(folder, device, dtype, progress, quantize=quantize)
+    model = architecture.from_folder(folder, device, dtype, progress, quantize=quantize)
+    return GraphedGPT2(model, CudaGraphs(device)) if device.type == "cuda" else model
 
 
 def native_kind(
