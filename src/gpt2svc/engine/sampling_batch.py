@@ -81,7 +81,7 @@ class SamplingBatch:
             self._history.append(
                 self.sequences,
                 self._slots,
-                torch.tensor(lengths, device=self._device),
+                self._moved(torch.tensor(lengths)),
                 token_ids,
                 is_counted=self._is_counted,
             )
@@ -95,7 +95,7 @@ class SamplingBatch:
             token_ids[self._greedy] = largest(scores[self._greedy])
         for choose, rows, index, filters in self._groups:
             draws = [uniform(self._seeds[row], lengths[row]) for row in rows]
-            uniforms = torch.tensor(draws, dtype=torch.float64, device=self._device).unsqueeze(1)
+            uniforms = self._moved(torch.tensor(draws, dtype=torch.float64)).unsqueeze(1)
             is_all = len(rows) == len(lengths)
             chosen = choose(scores if is_all else scores[index], filters, uniforms)
             if is_all:
@@ -114,6 +114,10 @@ class SamplingBatch:
             for row, values in zip(self._logprob_rows, logprobs, strict=True):
                 sampled[row] = sampled[row]._replace(logprobs=values)
         return sampled
+
+    def _moved(self, numbers: Tensor) -> Tensor:
+        """To the device, without waiting for what it still has to do."""
+        return numbers.to(self._device, non_blocking=True)
 
 
 def _way(params: SamplingParams) -> object:
