@@ -11,9 +11,13 @@ def test_replays_read_what_is_new_in_the_same_memory() -> None:
     device = torch.device("cuda", 0)
     x, y = torch.zeros(8, device=device), torch.zeros(8, device=device)
     runner = GraphRunner(CudaGraphs(device))
+
+    def square() -> None:
+        y.copy_(x * x)
+
     for value in range(5):
         x.fill_(value)
-        runner.run("square", lambda: y.copy_(x * x) and None)
+        runner.run("square", square)
         assert y.tolist() == [value * value] * 8
 
 
