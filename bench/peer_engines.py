@@ -1,4 +1,4 @@
-"""Engines that decode the same checkpoint, each behind the same two calls."""
+"""Engines that decode the same checkpoint, each behind the same calls; bench/peer_process.py gives each a process."""
 
 import importlib.util
 import os
@@ -7,8 +7,7 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Final, Protocol
 
 import torch
 
@@ -20,36 +19,14 @@ from gpt2svc.engine.sampling_params import SamplingParams
 from gpt2svc.models.folder import ModelFolder
 
 
-class Peer(Protocol):
+class Engine(Protocol):
     name: str
 
-    @classmethod
-    def missing(cls) -> str | None:
-        """What would have to be installed; None where it is there."""
-        ...
+    def __init__(self, checkpoint: Path, kind: str, max_batch: int, num_threads: int) -> None: ...
 
     def seconds(self, batch: int, num_prompt: int, num_new: int) -> float:
         """That a batch of prompts took, from their tokens to the last new one."""
         ...
-
-    def __enter__(self) -> Self: ...
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-
-class _Loaded:
-    """Of engines that live in this process: they go with the last reference."""
-
-    @classmethod
-    def missing(cls) -> str | None:
-        return None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.__dict__.clear()
 
 
 def write_checkpoint(folder: Path) -> Path:
@@ -72,7 +49,7 @@ def _prompts(batch: int, num_prompt: int) -> list[list[int]]:
     return torch.randint(1, 50257, (batch, num_prompt)).tolist()
 
 
-class Ours(_Loaded):
+class Ours:
     def __init__(self, checkpoint: Path, kind: str, max_batch: int, num_threads: int) -> None:
         self.name = f"gpt2svc {kind}"
         config = EngineConfig(max_num_seqs=max_batch, num_threads=num_threads, is_speculation_enabled=False)
@@ -98,7 +75,7 @@ class Ours(_Loaded):
         return seconds
 
 
-class Transformers(_Loaded):
+class Transformers:
     def __init__(self, checkpoint: Path, kind: str, max_batch: int, num_threads: int) -> None:
         from transformers import GPT2LMHeadModel
         from transformers.utils import logging
@@ -124,11 +101,7 @@ class Transformers(_Loaded):
         return time.perf_counter() - start
 
 
-class CTranslate2(_Loaded):
-    @classmethod
-    def missing(cls) -> str | None:
-        return None if importlib.util.find_spec("ctranslate2") else "pip install 'gpt2svc[bench]'"
-
+class CTranslate2:
     def __init__(self, checkpoint: Path, kind: str, max_batch: int, num_threads: int) -> None:
         import ctranslate2
         from ctranslate2.converters import TransformersConverter
@@ -163,12 +136,6 @@ class LlamaCpp:
         self._file = Path(self._folder.name) / f"{kind}.gguf"
         write_gguf(checkpoint, self._file, kind)
 
-    @classmethod
-    def missing(cls) -> str | None:
-        if not importlib.util.find_spec("gguf"):
-            return "pip install 'gpt2svc[bench]'"
-        return None if _batched_bench() else "no llama-batched-bench on the PATH or in LLAMA_BATCHED_BENCH"
-
     def seconds(self, batch: int, num_prompt: int, num_new: int) -> float:
         threads = str(self._num_threads)
         context = str(max(1024, 2 * batch * (num_prompt + num_new)))
@@ -181,11 +148,23 @@ class LlamaCpp:
         rows = [line.strip("| \n").split("|") for line in done.stdout.splitlines() if line.startswith("|")]
         return float(rows[-1][8])
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self._folder.cleanup()
+ENGINES: Final[dict[str, type[Engine]]] = {
+    "gpt2svc": Ours,
+    "transformers": Transformers,
+    "CTranslate2": CTranslate2,
+    "llama.cpp": LlamaCpp,
+}
+
+
+def missing(engine: str) -> str | None:
+    """What would have to be installed; None where all is there."""
+    package = {"CTranslate2": "ctranslate2", "llama.cpp": "gguf"}.get(engine)
+    if package and not importlib.util.find_spec(package):
+        return "pip install 'gpt2svc[bench]'"
+    if engine == "llama.cpp" and not _batched_bench():
+        return "no llama-batched-bench on the PATH or in LLAMA_BATCHED_BENCH"
+    return None
 
 
 def _batched_bench() -> str | None:

@@ -3,9 +3,10 @@
     python -m bench.peers [--batches 1 8 32] [--kinds float32 bfloat16 int8] [--threads 2] [--rounds 3]
 
 GPT-2 124M shapes with random weights, prompts of 64 tokens, 64 new ones each, greedy, prompts read included; no engine
-speculates. Each round runs every engine once, so that other work on the machine meets all alike; figures are medians
-of the rounds. CTranslate2 comes with the extra `bench`; llama.cpp is its `llama-batched-bench`, from the PATH or named
-by LLAMA_BATCHED_BENCH, on a file that the extra's `gguf` writes. What isn't there is left out, and said so.
+speculates. Each has a process of its own. A round runs every engine once, so that other work on the machine meets all
+alike; figures are medians of the rounds. CTranslate2 comes with the extra `bench`; llama.cpp is its
+`llama-batched-bench`, from the PATH or named by LLAMA_BATCHED_BENCH, on a file that the extra's `gguf` writes. What
+isn't there is left out, and said so.
 """
 
 import argparse
@@ -19,7 +20,8 @@ from pathlib import Path
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from bench.figures import Figure, print_table
-from bench.peer_engines import CTranslate2, LlamaCpp, Ours, Peer, Transformers, write_checkpoint
+from bench.peer_engines import missing, write_checkpoint
+from bench.peer_process import PeerProcess
 
 # (ours, another engine, its kind, by batch: how many times as fast ours should be)
 TARGETS: dict[tuple[str, str], dict[int, float]] = {
@@ -67,24 +69,23 @@ def measure(
     return figures
 
 
-def _peers(kind: str, checkpoint: Path, max_batch: int, num_threads: int) -> Iterator[Peer]:
-    yield Ours(checkpoint, kind, max_batch, num_threads)
-    makers = {
+def _peers(kind: str, checkpoint: Path, max_batch: int, num_threads: int) -> Iterator[PeerProcess]:
+    yield PeerProcess("gpt2svc", checkpoint, kind, max_batch, num_threads)
+    others = {
         "float32": [("transformers", "float32"), ("CTranslate2", "float32"), ("llama.cpp", "f32")],
         "bfloat16": [("transformers", "bfloat16"), ("llama.cpp", "bf16")],
         "int8": [("CTranslate2", "int8"), ("llama.cpp", "q8_0")],
     }[kind]
-    engines = {"transformers": Transformers, "CTranslate2": CTranslate2, "llama.cpp": LlamaCpp}
-    for name, its_kind in makers:
-        missing = engines[name].missing()
-        if missing:
-            print(f"{name} is left out: {missing}.", flush=True)
+    for engine, its_kind in others:
+        reason = missing(engine)
+        if reason:
+            print(f"{engine} is left out: {reason}.", flush=True)
         else:
-            yield engines[name](checkpoint, its_kind, max_batch, num_threads)
+            yield PeerProcess(engine, checkpoint, its_kind, max_batch, num_threads)
 
 
 def _compare(
-    kind: str, peers: Sequence[Peer], batch: int, num_rounds: int, num_prompt: int, num_new: int
+    kind: str, peers: Sequence[PeerProcess], batch: int, num_rounds: int, num_prompt: int, num_new: int
 ) -> list[Figure]:
     speeds: list[list[float]] = [[] for _ in peers]
     for _ in range(num_rounds):
