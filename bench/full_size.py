@@ -23,6 +23,7 @@ from typing import Final
 from tests.e2e.service import Service
 
 from bench.figures import Figure, print_table
+from bench.peer_process import PeerProcess
 from bench.random_model import VOCAB_SIZE, write_random_gpt2
 
 NUM_TOKENS: Final = 64
@@ -54,30 +55,16 @@ def measure(num_rounds: int = 3) -> list[Figure]:
 
 
 def _speed(folder: Path, model: Path, num_rounds: int) -> list[Figure]:
-    from gpt2svc.engine.config import EngineConfig
-    from gpt2svc.engine.generate import generate
-    from gpt2svc.engine.loader import load_engine
-    from gpt2svc.engine.sampling_params import SamplingParams
-    from gpt2svc.models.folder import ModelFolder
-
-    config = EngineConfig(max_num_seqs=32, is_speculation_enabled=False)
-    core, _ = load_engine(ModelFolder.open(model), device="cpu", dtype="bfloat16", config=config)
-    params = SamplingParams(seed=0, temperature=0, repetition_penalty=1.0, max_new_tokens=NUM_TOKENS)
-
-    def alone() -> float:
-        prompts = [_prompt(NUM_TOKENS) for _ in range(32)]
-        start = time.perf_counter()
-        generate(core, prompts, params)
-        return 32 * NUM_TOKENS / (time.perf_counter() - start)
-
     flags = ("--model", str(model), "--dtype", "bfloat16", "--speculation", "off", "--log-level", "warning")
     environment = {"GPT2SVC_MAX_NUM_SEQS": "128", "GPT2SVC_MAX_QUEUED_TOKENS": "1000000"}
     engine, http, fairness = [], [], []
-    with Service(folder / "data", *flags, environment=environment) as service:
+    alone = PeerProcess("gpt2svc", model, "bfloat16", 32, os.cpu_count() or 1)
+    with alone, Service(folder / "data", *flags, environment=environment) as service:
         service.wait_until_ready()
-        asyncio.run(_run(service.port, 4, NUM_TOKENS, NUM_TOKENS))
+        asyncio.run(_run(service.port, 32, NUM_TOKENS, 8))
+        alone.seconds(32, NUM_TOKENS, 8)
         for _ in range(num_rounds):
-            engine.append(alone())
+            engine.append(32 * NUM_TOKENS / alone.seconds(32, NUM_TOKENS, NUM_TOKENS))
             http.append(_throughput(asyncio.run(_run(service.port, 32, NUM_TOKENS, NUM_TOKENS))))
         for _ in range(num_rounds):
             speeds = [s.tokens_per_s for s in asyncio.run(_run(service.port, 128, NUM_TOKENS, NUM_TOKENS))]
@@ -159,7 +146,6 @@ def _peak_mb(pid: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description="GPT-2's full size over HTTP.")
     parser.add_argument("--rounds", type=int, default=3)
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     print_table("GPT-2 124M over HTTP", measure(parser.parse_args().rounds))
 
 
