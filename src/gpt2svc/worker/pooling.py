@@ -1,10 +1,13 @@
 """One vector for a text, through an engine."""
 
 import struct
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
+from typing import cast
 
 from gpt2svc.engine.sampling_params import SamplingParams
-from gpt2svc.engine.types import EngineRequest, Pooling
+from gpt2svc.engine.types import EngineRequest, Pooling, TokenOutput
 from gpt2svc.errors import EngineError
 from gpt2svc.worker.protocol import EngineClient
 
@@ -31,13 +34,16 @@ async def pool_prompt(
     """
     values = None
     num_cached = 0
-    async for output in engine.submit(EngineRequest(request_id, token_ids, _NO_TOKENS, owner, pooling=pooling)):
-        values = output.pooled if output.pooled is not None else values
-        num_cached = max(num_cached, output.num_cached_tokens)
-        if output.finish_reason == "error":
-            raise EngineError(output.error or "The engine could not read this text.")
-        if output.finish_reason == "abort":
-            raise EngineError("The engine gave up reading this text.")
+    request = EngineRequest(request_id, token_ids, _NO_TOKENS, owner, pooling=pooling)
+    outputs = cast(AsyncGenerator[TokenOutput, None], engine.submit(request))
+    async with aclosing(outputs):  # an error in mid-stream must not leave the request behind until it is collected
+        async for output in outputs:
+            values = output.pooled if output.pooled is not None else values
+            num_cached = max(num_cached, output.num_cached_tokens)
+            if output.finish_reason == "error":
+                raise EngineError(output.error or "The engine could not read this text.")
+            if output.finish_reason == "abort":
+                raise EngineError("The engine gave up reading this text.")
     if values is None:
         raise EngineError("The engine told nothing of this text.")
     return PooledPrompt(values, num_cached)
