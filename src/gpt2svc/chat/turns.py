@@ -15,6 +15,7 @@ from gpt2svc.errors import ConversationBusyError, IdempotencyMismatchError, Over
 from gpt2svc.generation.admission import Admission, Permit
 from gpt2svc.generation.job import GenerationJob
 from gpt2svc.generation.settings import SamplingSettings
+from gpt2svc.generation.stored_reply import store_reply
 from gpt2svc.generation.supervisor import GenerationSupervisor
 from gpt2svc.persistence.database import Database
 from gpt2svc.persistence.records import IdempotencyRecord
@@ -198,7 +199,6 @@ class TurnService:
         last = await uow.messages.last(request.conversation_id)
         if (last.id if last is not None else None) != history.newest_message_id:
             raise _HistoryChangedError
-        settings = job.settings.to_mapping()
         message = history.user_message
         if not message.id:
             await uow.messages.create(
@@ -208,31 +208,7 @@ class TurnService:
                 parent_id=message.parent_id,
                 message_id=job.user_message_id,
             )
-        await uow.messages.create(
-            conversation_id=request.conversation_id,
-            role="assistant",
-            content=job.prefix.text if job.prefix is not None else "",
-            parent_id=job.user_message_id,
-            status="queued",
-            message_id=job.message_id,
-            generation_id=job.generation_id,
-            settings=settings,
-            model=job.model,
-            model_revision=job.model_revision,
-        )
-        await uow.generations.create(
-            conversation_id=request.conversation_id,
-            message_id=job.message_id,
-            owner=request.owner,
-            model=job.model,
-            model_revision=job.model_revision,
-            settings=settings,
-            seed=job.seed,
-            prompt_tokens=len(job.prompt_token_ids),
-            dropped_message_ids=job.dropped_message_ids,
-            prefix=job.prefix.tokens if job.prefix is not None else (),
-            generation_id=job.generation_id,
-        )
+        await store_reply(uow, job, parent_id=job.user_message_id)
         if conversation.title is None:
             title = title_from_message(message.content)
             await uow.conversations.update(request.conversation_id, request.owner, title=title)

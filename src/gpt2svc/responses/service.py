@@ -16,6 +16,7 @@ from gpt2svc.generation.admission import Permit
 from gpt2svc.generation.events import Event
 from gpt2svc.generation.job import GenerationJob
 from gpt2svc.generation.settings import SamplingSettings
+from gpt2svc.generation.stored_reply import store_reply
 from gpt2svc.generation.supervisor import GenerationSupervisor
 from gpt2svc.persistence.database import Database
 from gpt2svc.persistence.records import ACTIVE_STATUSES
@@ -191,7 +192,6 @@ class ResponseService:
         known = await find_replay(uow, asked)
         if known is not None:
             return known
-        settings = job.settings.to_mapping()
         conversation = await uow.conversations.create(owner=asked.owner, kind="response")
         if asked.idempotency_key is not None:
             await uow.idempotency_keys.claim(
@@ -203,29 +203,7 @@ class ResponseService:
                 message_id=job.message_id,
                 generation_id=job.generation_id,
             )
-        await uow.messages.create(
-            conversation_id=conversation.id,
-            role="assistant",
-            content="",
-            status="queued",
-            message_id=job.message_id,
-            generation_id=job.generation_id,
-            settings=settings,
-            model=job.model,
-            model_revision=job.model_revision,
-        )
-        generation = await uow.generations.create(
-            conversation_id=conversation.id,
-            message_id=job.message_id,
-            owner=asked.owner,
-            model=job.model,
-            model_revision=job.model_revision,
-            settings=settings,
-            seed=job.seed,
-            prompt_tokens=len(job.prompt_token_ids),
-            dropped_message_ids=job.dropped_message_ids,
-            generation_id=job.generation_id,
-        )
+        generation = await store_reply(uow, replace(job, conversation_id=conversation.id))
         response = await uow.responses.create(
             response_id=self._database.ids.new_response_id(),
             owner=asked.owner,
