@@ -9,6 +9,7 @@ from transformers import GPT2LMHeadModel
 from gpt2svc.cli.local_engine import LocalEngine
 from gpt2svc.cli.main import run
 from gpt2svc.cli.next_token import distribution, explore
+from gpt2svc.config import load_settings
 from gpt2svc.errors import ContextWindowError, InvalidInputError
 from tests.fakes.checkpoints import random_gpt2
 from tests.fakes.tokenizer import TINY_EOS_ID, TINY_VOCAB_SIZE, tiny_tokenizer, write_tokenizer_folder
@@ -28,8 +29,10 @@ def folder(reference: GPT2LMHeadModel, tmp_path_factory: pytest.TempPathFactory)
 
 
 @pytest.fixture(scope="module")
-def engine(folder: Path) -> LocalEngine:
-    return LocalEngine.load(str(folder), models_dir=folder, device="cpu", dtype="float32", max_num_seqs=2)
+def engine(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> LocalEngine:
+    data_dir = tmp_path_factory.mktemp("data")
+    settings = load_settings(model=str(folder), data_dir=data_dir, device="cpu", dtype="float32")
+    return LocalEngine.load(settings, max_num_seqs=2)
 
 
 def expected(reference: GPT2LMHeadModel, text: str) -> tuple[list[int], list[float]]:

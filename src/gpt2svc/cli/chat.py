@@ -40,14 +40,7 @@ def chat(
         from gpt2svc.config import load_settings
 
         service = load_settings(model=model, device=device, dtype=dtype, quantize=quantize, data_dir=data_dir)
-        engine = LocalEngine.load(
-            service.model,
-            models_dir=service.models_dir,
-            device=service.device,
-            dtype=service.dtype,
-            quantize=service.quantize,
-            is_native_enabled=service.kernels == "auto",
-        )
+        engine = LocalEngine.load(service)
         message(GREETING.format(model=service.model))
         budget = PromptBudget(max_messages=service.prompt_max_messages, max_prompt_tokens=service.prompt_max_tokens)
         Repl(LocalChat(engine, budget), settings).run()

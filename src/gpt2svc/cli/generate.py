@@ -53,15 +53,7 @@ def generate(
     sampling = SamplingSettings.from_mapping(settings).as_applied()
     if sampling.num_beams > 1 and num_replies > sampling.num_beams:
         raise InvalidInputError(f"-n ({num_replies}) must be at most --num-beams ({sampling.num_beams}).", field="n")
-    engine = LocalEngine.load(
-        service.model,
-        models_dir=service.models_dir,
-        device=service.device,
-        dtype=service.dtype,
-        quantize=service.quantize,
-        is_native_enabled=service.kernels == "auto",
-        max_num_seqs=max(num_replies, sampling.num_beams),
-    )
+    engine = LocalEngine.load(service, max_num_seqs=max(num_replies, sampling.num_beams))
     seed = drawn_seed() if sampling.seed is None else sampling.seed
     seeds = [(seed + index) % (MAX_SEED + 1) for index in range(num_replies)]
     replies = _replies(engine, text, sampling, seeds, is_chat=is_chat)

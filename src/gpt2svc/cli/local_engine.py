@@ -5,7 +5,6 @@ import secrets
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Self
 
@@ -26,13 +25,13 @@ from gpt2svc.errors import ContextWindowError, EngineError, InvalidInputError
 from gpt2svc.generation.reply_text import ReplyText
 from gpt2svc.generation.settled_token import SettledToken
 from gpt2svc.models.catalogue import ModelCatalogue
-from gpt2svc.models.quantization import Quantization
 from gpt2svc.models.task_head import TaskHead
 from gpt2svc.models.tokenizer import Tokenizer
 from gpt2svc.worker.cpu import apply_cpu_options
 from gpt2svc.worker.options import WorkerOptions
 
 if TYPE_CHECKING:
+    from gpt2svc.config import Settings
     from gpt2svc.engine.core import EngineCore
 
 MAX_DRAWN_SEED = 2**53 - 1  # so that it survives programs which read JSON numbers as doubles
@@ -104,31 +103,28 @@ class LocalEngine:
         self.head = head  # of the model's task
 
     @classmethod
-    def load(
-        cls,
-        model: str,
-        *,
-        models_dir: Path,
-        device: str,
-        dtype: str,
-        quantize: Quantization = "none",
-        is_native_enabled: bool = True,
-        max_num_seqs: int = 1,
-        progress: Callable[[str, float | None], None] | None = None,
-    ) -> Self:
-        """`model` is "starter", a pulled hub name or a folder. Raises InvalidInputError, ModelError, ConfigError."""
-        folder = ModelCatalogue(models_dir).resolve(model, allow_folder=True)
+    def load(cls, settings: "Settings", *, max_num_seqs: int = 1) -> Self:
+        """The settings' model: "starter", a pulled hub name or a folder.
+
+        Raises InvalidInputError, ModelError, ConfigError.
+        """
+        folder = ModelCatalogue(settings.models_dir).resolve(settings.model, allow_folder=True)
         if folder is None:
             raise InvalidInputError(
-                f"{model} is not on this machine. Fetch it first: gpt2svc models pull {model}", field="model"
+                f"{settings.model} is not on this machine. Fetch it first: gpt2svc models pull {settings.model}",
+                field="model",
             )
         tokenizer = folder.load_chat_tokenizer()
-        apply_cpu_options(WorkerOptions(model, models_dir=str(models_dir)), os.environ)
+        apply_cpu_options(WorkerOptions(settings.model, models_dir=str(settings.models_dir)), os.environ)
         from gpt2svc.engine.loader import load_engine  # brings torch, which takes its time: last
 
-        config = EngineConfig(max_num_seqs=max_num_seqs, is_native_enabled=is_native_enabled)
+        config = EngineConfig(
+            max_num_seqs=max_num_seqs,
+            is_speculation_enabled=settings.speculation == "auto",
+            is_native_enabled=settings.kernels == "auto",
+        )
         core, info = load_engine(
-            folder, device=device, dtype=dtype, quantize=quantize, config=config, progress=progress
+            folder, device=settings.device, dtype=settings.dtype, quantize=settings.quantize, config=config
         )
         return cls(core, info, tokenizer, folder.config.head)
 

@@ -35,15 +35,7 @@ def next_token(
     from gpt2svc.config import load_settings
 
     service = load_settings(model=model, device=device, dtype=dtype, quantize=quantize, data_dir=data_dir)
-    engine = LocalEngine.load(
-        service.model,
-        models_dir=service.models_dir,
-        device=service.device,
-        dtype=service.dtype,
-        quantize=service.quantize,
-        is_native_enabled=service.kernels == "auto",
-        max_num_seqs=2,
-    )
+    engine = LocalEngine.load(service, max_num_seqs=2)
     if prompt is not None:
         _show(distribution(engine, prompt, num_top), as_json=as_json)
     else:

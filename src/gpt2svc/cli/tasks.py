@@ -106,14 +106,7 @@ def _load(model: str | None, device: str | None, dtype: str | None, data_dir: Pa
     from gpt2svc.config import load_settings
 
     service = load_settings(model=model, device=device, dtype=dtype, data_dir=data_dir)
-    return LocalEngine.load(
-        service.model,
-        models_dir=service.models_dir,
-        device=service.device,
-        dtype=service.dtype,
-        quantize=service.quantize,
-        max_num_seqs=_AT_ONCE,
-    )
+    return LocalEngine.load(service, max_num_seqs=_AT_ONCE)
 
 
 def _encoded(engine: "LocalEngine", text: str, pad_token_id: int | None) -> tuple[int, ...]:
