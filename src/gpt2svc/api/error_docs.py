@@ -1,5 +1,7 @@
 """How error responses stand on the OpenAPI page: a description and an example for each status that a route gives."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from gpt2svc.api.errors import ApiError
@@ -13,7 +15,9 @@ BODY = (400, 408, 413, 415, 422)
 
 _GENERATION = "gen_01j9z3k4m5n6p7q8r9s0t1v2w3"
 
-_DOCS: dict[int, tuple[str, ApiError]] = {
+StatusDocs = Mapping[int, tuple[str, ApiError]]  # what a status means, and an answer that has it
+
+_DOCS: StatusDocs = {
     400: (
         "The body is not sound JSON.",
         ApiError(400, "The body is not valid JSON: Expecting value (line 1, column 13).", "invalid_json"),
@@ -77,13 +81,19 @@ _DOCS: dict[int, tuple[str, ApiError]] = {
 }
 
 
-def error_responses(*statuses: int, query: int = _QUERY) -> dict[int | str, dict[str, Any]]:
-    """For a route's `responses=`: these, and those that every route gives. `query` is what an unknown query gets."""
+def error_responses(
+    *statuses: int, query: int = _QUERY, differing: StatusDocs = MappingProxyType({})
+) -> dict[int | str, dict[str, Any]]:
+    """For a route's `responses=`: these, and those that every route gives.
+
+    `query` is what an unknown query gets; `differing` says what some statuses mean on this route instead.
+    """
+    docs = {**_DOCS, **differing}
     return {
         status: {
             "model": ErrorOut,
-            "description": _DOCS[status][0],
-            "content": {"application/json": {"example": _DOCS[status][1].body()}},
+            "description": docs[status][0],
+            "content": {"application/json": {"example": docs[status][1].body()}},
         }
         for status in sorted({*statuses, *_EVERYWHERE, query})
     }

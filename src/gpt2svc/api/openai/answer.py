@@ -7,14 +7,12 @@ from typing import Any, Protocol
 from fastapi import Request
 from starlette.responses import JSONResponse, Response
 
-from gpt2svc.api.openai.disconnect import unless_disconnected
+from gpt2svc.api.disconnect import unless_disconnected
 from gpt2svc.api.openai.stream import CompletionStream
 from gpt2svc.api.services import Services
 from gpt2svc.completions.completion import Completion
 from gpt2svc.completions.result import CompletionResult, collect
 from gpt2svc.completions.service import CompletionRequest
-
-CLIENT_LEFT = 499  # nobody reads it; it stands in the log
 
 
 class Answer(Protocol):
@@ -36,10 +34,9 @@ async def answer(
         completion = await services.completions.begin(asked)
         return CompletionStream(completion, answer_of(completion).chunks(), services.settings)
 
-    async def whole() -> Mapping[str, Any]:
+    async def whole() -> Response:
         completion = await services.completions.begin(asked)
         with closing(completion):
-            return answer_of(completion).whole(await collect(completion))
+            return JSONResponse(answer_of(completion).whole(await collect(completion)))
 
-    content = await unless_disconnected(request, whole())
-    return Response(status_code=CLIENT_LEFT) if content is None else JSONResponse(content)
+    return await unless_disconnected(request, whole())

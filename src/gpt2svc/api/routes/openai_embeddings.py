@@ -11,9 +11,8 @@ from fastapi import APIRouter, Body, Request
 from fastapi.openapi.models import Example
 from starlette.responses import Response
 
+from gpt2svc.api.disconnect import unless_disconnected
 from gpt2svc.api.error_docs import BODY
-from gpt2svc.api.openai.answer import CLIENT_LEFT
-from gpt2svc.api.openai.disconnect import unless_disconnected
 from gpt2svc.api.openai.error_docs import openai_error_responses
 from gpt2svc.api.openai.errors import OpenAiRoute
 from gpt2svc.api.schemas.openai_embeddings import EmbeddingCreate, EmbeddingList
@@ -44,13 +43,16 @@ async def create_embeddings(
     client that leaves stops the work. GPT-2 models were not trained for this: texts that mean the same come out near
     each other only roughly.
     """
-    work = services.embeddings.embed(body.inputs, model=body.model, owner=owner, num_dimensions=body.dimensions)
-    found = await unless_disconnected(request, work)
-    if found is None:
-        return Response(status_code=CLIENT_LEFT)
-    # NOTE: off the event loop: thousands of vectors are millions of numbers.
-    content = await asyncio.to_thread(_content, found, is_base64=body.encoding_format == "base64")
-    return Response(content, media_type="application/json")
+
+    async def answer() -> Response:
+        found = await services.embeddings.embed(
+            body.inputs, model=body.model, owner=owner, num_dimensions=body.dimensions
+        )
+        # NOTE: off the event loop: thousands of vectors are millions of numbers.
+        content = await asyncio.to_thread(_content, found, is_base64=body.encoding_format == "base64")
+        return Response(content, media_type="application/json")
+
+    return await unless_disconnected(request, answer())
 
 
 def _content(found: Embeddings, *, is_base64: bool) -> bytes:

@@ -7,9 +7,8 @@ from fastapi import APIRouter, Body, Query, Request
 from fastapi.openapi.models import Example
 from starlette.responses import JSONResponse, Response
 
+from gpt2svc.api.disconnect import unless_disconnected
 from gpt2svc.api.error_docs import BODY
-from gpt2svc.api.openai.answer import CLIENT_LEFT
-from gpt2svc.api.openai.disconnect import unless_disconnected
 from gpt2svc.api.openai.error_docs import openai_error_responses
 from gpt2svc.api.openai.errors import OpenAiRoute
 from gpt2svc.api.openai.response_object import input_item
@@ -68,11 +67,7 @@ async def create_response(
     if not body.is_stored:
         return await _unstored(services, request, asked, is_stream=bool(body.stream))
     if not body.stream and not body.background:
-        found = await unless_disconnected(request, _whole(services, asked))
-        if found is None:
-            return Response(status_code=CLIENT_LEFT)
-        stored, content = found
-        return _marked(JSONResponse(content), stored)
+        return await unless_disconnected(request, _whole(services, asked))
     stored = await services.responses.begin(asked)
     if not body.stream:
         return _marked(JSONResponse(snapshot(stored)), stored)
@@ -150,10 +145,10 @@ async def list_input_items(
     )
 
 
-async def _whole(services: Services, asked: ResponseRequest) -> tuple[StoredResponse, dict[str, Any]]:
+async def _whole(services: Services, asked: ResponseRequest) -> Response:
     stored = await services.responses.begin(asked)
     try:
-        return stored, await whole_response(stored.head, services.responses.events(stored))
+        return _marked(JSONResponse(await whole_response(stored.head, services.responses.events(stored))), stored)
     finally:
         _leave(services, asked, stored)
 
@@ -169,13 +164,12 @@ async def _unstored(services: Services, request: Request, asked: ResponseRequest
         response = await services.responses.begin_unstored(asked)
         return ResponseStream(response.head, response.events(), services.settings, on_end=response.close)
 
-    async def whole() -> dict[str, Any]:
+    async def whole() -> Response:
         response = await services.responses.begin_unstored(asked)
         with closing(response):
-            return await whole_response(response.head, response.events(is_raising=True))
+            return JSONResponse(await whole_response(response.head, response.events(is_raising=True)))
 
-    content = await unless_disconnected(request, whole())
-    return Response(status_code=CLIENT_LEFT) if content is None else JSONResponse(content)
+    return await unless_disconnected(request, whole())
 
 
 def _marked(response: Response, stored: StoredResponse) -> Response:

@@ -8,9 +8,8 @@ from fastapi.openapi.models import Example
 from starlette.responses import JSONResponse, Response
 
 from gpt2svc.api.accept import prefers
+from gpt2svc.api.disconnect import unless_disconnected
 from gpt2svc.api.error_docs import BODY, error_responses
-from gpt2svc.api.openai.answer import CLIENT_LEFT
-from gpt2svc.api.openai.disconnect import unless_disconnected
 from gpt2svc.api.schemas.conversations import ModelName
 from gpt2svc.api.schemas.scoring import (
     MessageTokensOut,
@@ -22,6 +21,7 @@ from gpt2svc.api.schemas.scoring import (
 )
 from gpt2svc.api.services import OwnerDep, ServicesDep
 from gpt2svc.chat.next_token_prompt import PlaceInConversation
+from gpt2svc.chat.scoring import NextTokenResult
 
 router = APIRouter(prefix="/api", tags=["scoring"])
 
@@ -62,24 +62,17 @@ async def next_token(
     `X-Log-Normalizer`: a token's logit, on which repetition penalties act, is its log-probability plus that.
     """
     is_full = body.full or prefers(BINARY, accept)
-    work = services.scoring.next_token(
-        owner, body.subject(), model=body.model, num_top=body.top_n, has_distribution=is_full
-    )
-    result = await unless_disconnected(request, work)
-    if result is None:
-        return Response(status_code=CLIENT_LEFT)
-    distribution = result.next_token.distribution
-    if distribution is None:
-        return JSONResponse(NextTokenOut.of(result).model_dump(mode="json"))
-    headers = {
-        "X-Log-Normalizer": repr(result.next_token.log_normalizer),
-        "X-Vocab-Size": str(len(distribution) // 4),
-        "X-Prompt-Tokens": str(result.num_prompt_tokens),
-        "X-Entropy": repr(result.next_token.entropy),
-        "X-Model": quote(result.model, safe="/@:"),
-        "X-Model-Revision": result.model_revision,
-    }
-    return Response(distribution, headers=headers, media_type=BINARY)
+
+    async def answer() -> Response:
+        result = await services.scoring.next_token(
+            owner, body.subject(), model=body.model, num_top=body.top_n, has_distribution=is_full
+        )
+        distribution = result.next_token.distribution
+        if distribution is None:
+            return JSONResponse(NextTokenOut.of(result).model_dump(mode="json"))
+        return Response(distribution, headers=_distribution_headers(result, len(distribution) // 4), media_type=BINARY)
+
+    return await unless_disconnected(request, answer())
 
 
 @router.get(
@@ -117,7 +110,20 @@ async def perplexity(
     """Every token but the first is scored once, given those before it. A text longer than the model's window is read in
     windows that overlap by half (`stride`), so that each scored token has at least half a window before it.
     """
-    result = await unless_disconnected(request, services.scoring.perplexity(owner, body.text, model=body.model))
-    if result is None:
-        return Response(status_code=CLIENT_LEFT)
-    return JSONResponse(PerplexityOut.of(result, with_tokens=body.token_logprobs).model_dump(mode="json"))
+
+    async def answer() -> Response:
+        result = await services.scoring.perplexity(owner, body.text, model=body.model)
+        return JSONResponse(PerplexityOut.of(result, with_tokens=body.token_logprobs).model_dump(mode="json"))
+
+    return await unless_disconnected(request, answer())
+
+
+def _distribution_headers(result: NextTokenResult, vocab_size: int) -> dict[str, str]:
+    return {
+        "X-Log-Normalizer": repr(result.next_token.log_normalizer),
+        "X-Vocab-Size": str(vocab_size),
+        "X-Prompt-Tokens": str(result.num_prompt_tokens),
+        "X-Entropy": repr(result.next_token.entropy),
+        "X-Model": quote(result.model, safe="/@:"),
+        "X-Model-Revision": result.model_revision,
+    }

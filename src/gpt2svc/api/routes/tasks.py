@@ -6,9 +6,8 @@ from fastapi import APIRouter, Body, Request
 from fastapi.openapi.models import Example
 from starlette.responses import JSONResponse, Response
 
+from gpt2svc.api.disconnect import unless_disconnected
 from gpt2svc.api.error_docs import BODY, error_responses
-from gpt2svc.api.openai.answer import CLIENT_LEFT
-from gpt2svc.api.openai.disconnect import unless_disconnected
 from gpt2svc.api.schemas.tasks import ChooseIn, ChooseOut, ClassifyIn, ClassifyOut
 from gpt2svc.api.services import OwnerDep, ServicesDep
 
@@ -45,11 +44,12 @@ async def classify(
 
     Another model is refused with 422, code `wrong_model_task`.
     """
-    work = services.classification.classify(owner, body.texts(), model=body.model)
-    result = await unless_disconnected(request, work)
-    if result is None:
-        return Response(status_code=CLIENT_LEFT)
-    return JSONResponse(ClassifyOut.of(result, body.top_k).model_dump(mode="json"))
+
+    async def answer() -> Response:
+        result = await services.classification.classify(owner, body.texts(), model=body.model)
+        return JSONResponse(ClassifyOut.of(result, body.top_k).model_dump(mode="json"))
+
+    return await unless_disconnected(request, answer())
 
 
 @router.post("/choose", summary="Which choice goes on best?", response_model=ChooseOut, responses=_ERRORS)
@@ -63,8 +63,9 @@ async def choose(
     `GPT2DoubleHeadsModel`) says it by its head for choices, any other language model by how likely it finds their
     tokens; `method` names the way that was taken.
     """
-    work = services.choices.choose(owner, body.prompt, body.choices, method=body.method, model=body.model)
-    result = await unless_disconnected(request, work)
-    if result is None:
-        return Response(status_code=CLIENT_LEFT)
-    return JSONResponse(ChooseOut.of(result, body.choices).model_dump(mode="json"))
+
+    async def answer() -> Response:
+        result = await services.choices.choose(owner, body.prompt, body.choices, method=body.method, model=body.model)
+        return JSONResponse(ChooseOut.of(result, body.choices).model_dump(mode="json"))
+
+    return await unless_disconnected(request, answer())
