@@ -57,6 +57,24 @@ async def test_changes_count_as_soon_as_the_store_is_asked_again(database: Count
         assert await ring.identify(secret) is None
 
 
+async def test_a_key_that_was_replaced_unseen_opens_nothing_and_the_new_one_does(database: CountingDatabase) -> None:
+    clock, old, new = Seconds(), new_secret(), new_secret()
+    async with database:
+        ring = KeyRing(database, None, allow_keyless=False, max_age_s=0.1, clock=clock)
+        first = await database.write(
+            lambda uow: uow.api_keys.create(name="ci", scopes=("chat",), secret_hash=secret_digest(old))
+        )
+        assert await ring.identify(old) == Identity(first.id, frozenset({"chat"}))
+        await database.write(lambda uow: uow.api_keys.revoke(first.id))
+        await database.write(lambda uow: uow.api_keys.delete(first.id))
+        second = await database.write(
+            lambda uow: uow.api_keys.create(name="ci", scopes=("chat",), secret_hash=secret_digest(new))
+        )
+        clock.now += 0.2
+        assert await ring.identify(old) is None
+        assert await ring.identify(new) == Identity(second.id, frozenset({"chat"}))
+
+
 async def test_a_store_that_cannot_be_read_opens_nothing_but_to_the_configured_key(database: CountingDatabase) -> None:
     ring = KeyRing(database, "a-key-of-some-length-1", allow_keyless=True)
     with pytest.raises(StorageError):

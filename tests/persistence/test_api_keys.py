@@ -93,6 +93,15 @@ async def test_the_version_changes_with_every_change(database: Database) -> None
     assert len(set(versions)) == 4
 
 
+async def test_a_key_that_takes_the_place_of_a_forgotten_one_is_another_version(database: Database) -> None:
+    first = await _create(database)
+    version = await _version(database)
+    await database.write(lambda uow: uow.api_keys.revoke(first.id))
+    await database.write(lambda uow: uow.api_keys.delete(first.id))
+    await _create(database)
+    assert await _version(database) != version
+
+
 async def test_whether_a_key_is_in_force_shows_without_opening_the_database(database: Database, path: Path) -> None:
     assert not has_active_keys(path.with_name("none.db"))
     assert not has_active_keys(path)
