@@ -4,6 +4,7 @@ import platform
 import sqlite3
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import cast
 
@@ -14,6 +15,7 @@ from starlette.middleware import Middleware
 
 from gpt2svc.api.errors import install_error_handlers
 from gpt2svc.api.key_ring import KeyRing
+from gpt2svc.api.load_shedding import LoadShedder
 from gpt2svc.api.middleware.api_key import ApiKeyMiddleware
 from gpt2svc.api.middleware.deadline import DeadlineMiddleware
 from gpt2svc.api.middleware.json_body import JsonBodyMiddleware
@@ -22,8 +24,9 @@ from gpt2svc.api.middleware.overload import OverloadMiddleware
 from gpt2svc.api.middleware.rate_limit import RateLimitMiddleware
 from gpt2svc.api.middleware.request_id import RequestIdMiddleware
 from gpt2svc.api.middleware.security_headers import SecurityHeadersMiddleware
-from gpt2svc.api.middleware.trusted_origin import TrustedOriginMiddleware
+from gpt2svc.api.middleware.trusted_origin import TrustedOriginMiddleware, TrustedOrigins
 from gpt2svc.api.query_names import require_known_query
+from gpt2svc.api.refusal_gate import RefusalGate
 from gpt2svc.api.routes import (
     branches,
     conversations,
@@ -104,6 +107,7 @@ def create_app(settings: Settings, *, engines: EnginePool | None = None) -> Fast
     catalogue = ModelCatalogue(settings.models_dir)
     pool = _worker_pool(settings, catalogue)
     services = _services(settings, catalogue, pool if engines is None else engines)
+    doors = _doors(settings, services)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -133,10 +137,17 @@ def create_app(settings: Settings, *, engines: EnginePool | None = None) -> Fast
         redirect_slashes=False,  # it would redirect to whatever host a request names
         lifespan=lifespan,
         dependencies=[Depends(require_known_query)],
-        middleware=_middleware(settings, OPEN_PATHS | web.paths, services),
+        middleware=_middleware(settings, OPEN_PATHS | web.paths, doors),
     )
     app.state.services = services
     app.state.web = web
+    app.state.gate = RefusalGate(
+        doors.shedder,
+        origins=doors.origins,
+        keys=doors.keys,
+        admission=services.admission,
+        requests=services.metrics.http_requests,
+    )
     install_error_handlers(app)
     for resource in _RESOURCES:
         app.include_router(resource.router)
@@ -150,33 +161,40 @@ def services_of_app(app: FastAPI) -> Services:
     return cast(Services, app.state.services)
 
 
-def _middleware(settings: Settings, open_paths: frozenset[str], services: Services) -> list[Middleware]:
-    """Outermost first. All of it is plain ASGI: Starlette's BaseHTTPMiddleware breaks streams and context variables."""
+def gate_of_app(app: FastAPI) -> RefusalGate:
+    return cast(RefusalGate, app.state.gate)
+
+
+@dataclass(frozen=True, slots=True)
+class _Doors:
+    """What decides who comes in: used by the layers, and by the gate before them."""
+
+    origins: TrustedOrigins
+    keys: KeyRing
+    shedder: LoadShedder
+
+
+def _doors(settings: Settings, services: Services) -> _Doors:
     hosts = (settings.host, *settings.allowed_hosts) if settings.is_loopback else settings.allowed_hosts or None
-    stack = [
+    return _Doors(
+        TrustedOrigins(hosts),
+        _key_ring(settings, services.database),
+        LoadShedder(services.admission, _limited_routes(), is_accepting=lambda: services.generations.is_accepting),
+    )
+
+
+def _middleware(settings: Settings, open_paths: frozenset[str], doors: _Doors) -> list[Middleware]:
+    """Outermost first. All of it is plain ASGI: Starlette's BaseHTTPMiddleware breaks streams and context variables."""
+    file_limits = {transfer.IMPORT_PATH: ("max_import_bytes", settings.max_import_bytes)}
+    return [
         Middleware(RequestIdMiddleware),
         Middleware(SecurityHeadersMiddleware),
-        Middleware(TrustedOriginMiddleware, hosts=hosts),
+        Middleware(TrustedOriginMiddleware, origins=doors.origins),
+        Middleware(ApiKeyMiddleware, keys=doors.keys, open_paths=open_paths, admin_paths=ADMIN_PATHS),
+        Middleware(OverloadMiddleware, shedder=doors.shedder),
+        Middleware(DeadlineMiddleware),
+        Middleware(JsonBodyMiddleware, max_bytes=settings.max_body_bytes, file_limits=file_limits),
     ]
-    keys = _key_ring(settings, services.database)
-    stack.append(Middleware(ApiKeyMiddleware, keys=keys, open_paths=open_paths, admin_paths=ADMIN_PATHS))
-    stack.append(
-        Middleware(
-            OverloadMiddleware,
-            admission=services.admission,
-            routes=_limited_routes(),
-            is_accepting=lambda: services.generations.is_accepting,
-        )
-    )
-    stack.append(Middleware(DeadlineMiddleware))
-    stack.append(
-        Middleware(
-            JsonBodyMiddleware,
-            max_bytes=settings.max_body_bytes,
-            file_limits={transfer.IMPORT_PATH: ("max_import_bytes", settings.max_import_bytes)},
-        )
-    )
-    return stack
 
 
 def _limited_routes() -> list[APIRoute]:

@@ -3,9 +3,11 @@
 import asyncio
 import time
 from collections.abc import Callable
+from contextvars import Context
 from hmac import compare_digest
 
 from gpt2svc.api.identity import Identity
+from gpt2svc.errors import StorageError
 from gpt2svc.persistence.database import Database
 from gpt2svc.persistence.key_secret import secret_digest
 from gpt2svc.persistence.records import ApiKeyRecord
@@ -38,6 +40,7 @@ class KeyRing:
         self._active: dict[str, ApiKeyRecord] = {}  # by digest
         self._read_at = float("-inf")
         self._reading = asyncio.Lock()
+        self._refreshing: asyncio.Task[None] | None = None  # begun by one who does not wait for it
 
     async def identify(self, secret: str) -> Identity | None:
         """Whose `secret` it is ("": none was given); None when it opens nothing. Raises StorageError."""
@@ -46,6 +49,22 @@ class KeyRing:
         if self._configured_digest is not None and compare_digest(digest, self._configured_digest):
             return Identity()
         await self._refresh()
+        return self._lookup(digest)
+
+    def known(self, secret: str) -> Identity | None:
+        """As `identify` would have said when the keys were read last; None also where it can't be told without a wait.
+
+        Only for a no: a key that was revoked since may still be told that the service is full, and nothing else. The
+        keys are read again meanwhile, if they are old.
+        """
+        digest = secret_digest(secret)
+        if self._configured_digest is not None and compare_digest(digest, self._configured_digest):
+            return Identity()
+        if not self._is_fresh() and not self._reading.locked() and self._refreshing is None:
+            self._refreshing = asyncio.create_task(self._refresh_quietly(), context=Context())
+        return self._lookup(digest)
+
+    def _lookup(self, digest: str) -> Identity | None:
         if self._allow_keyless and self._version == (0, 0):
             return Identity()
         record = self._active.get(digest)
@@ -67,6 +86,14 @@ class KeyRing:
                     self._active = {record.secret_hash: record for record in records if record.revoked_at is None}
                     self._version = version
             self._read_at = asked_at
+
+    async def _refresh_quietly(self) -> None:
+        try:
+            await self._refresh()
+        except StorageError:
+            pass  # whoever needs the keys next asks again, and is told
+        finally:
+            self._refreshing = None
 
     def _is_fresh(self) -> bool:
         return self._clock() - self._read_at < self._max_age_s

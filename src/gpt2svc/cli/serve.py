@@ -175,14 +175,14 @@ def make_server(app: "FastAPI", settings: "Settings", *, on_up: "Callable[[], No
 
     import uvicorn
 
-    from gpt2svc.app import services_of_app
+    from gpt2svc.app import gate_of_app, services_of_app
     from gpt2svc.cli.graceful_server import GracefulServer
-    from gpt2svc.cli.http_protocol import BoundedHeadProtocol
+    from gpt2svc.cli.http_protocol import make_protocol
 
     services = services_of_app(app)
     config = uvicorn.Config(
         app,
-        http=BoundedHeadProtocol,
+        http=make_protocol(gate_of_app(app)),
         ws="none",
         lifespan="off",
         log_config=None,

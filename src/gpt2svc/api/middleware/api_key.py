@@ -43,7 +43,7 @@ class ApiKeyMiddleware:
 
     async def _check(self, scope: Scope) -> Identity | ApiError:
         try:
-            identity = await self._keys.identify(_given_key(scope))
+            identity = await self._keys.identify(given_key(scope))
         except StorageError as error:
             return from_domain(error)  # a key that can't be looked up may have been revoked
         if identity is None:
@@ -60,6 +60,6 @@ class ApiKeyMiddleware:
         return identity
 
 
-def _given_key(scope: Scope) -> str:
+def given_key(scope: Scope) -> str:
     scheme, _, token = (first_header(scope, b"authorization") or "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else first_header(scope, b"x-api-key") or ""

@@ -15,7 +15,7 @@ from gpt2svc.request_context import request_id_context
 
 logger = logging.getLogger(__name__)
 
-_HEADER = b"x-request-id"
+REQUEST_ID_HEADER = b"x-request-id"
 _ACCEPTED = re.compile(r"[A-Za-z0-9._-]{1,64}")  # taken over from a proxy; anything else could forge log lines
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _QUIET_ROUTES = frozenset({"/livez", "/readyz", "/metrics"})  # every few seconds, for ever
@@ -31,15 +31,14 @@ class RequestIdMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = first_header(scope, _HEADER) or ""
-        request_id = given if _ACCEPTED.fullmatch(given) else f"req_{secrets.token_hex(12)}"
+        request_id = request_id_of(scope)
         scope.setdefault("state", {})["request_id"] = request_id
         with request_id_context(request_id):
             await self._answer(scope, receive, send, request_id)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         started_at = time.perf_counter()
-        named = (_HEADER, request_id.encode("ascii"))
+        named = (REQUEST_ID_HEADER, request_id.encode("ascii"))
         status = 0
 
         async def send_named(message: Message) -> None:
@@ -59,6 +58,12 @@ class RequestIdMiddleware:
             await ApiError(500, message, "internal_error").response()(scope, receive, send_named)
         finally:
             _log_end(scope, request_id, status, time.perf_counter() - started_at)
+
+
+def request_id_of(scope: Scope) -> str:
+    """The one that a proxy has given, else a new one."""
+    given = first_header(scope, REQUEST_ID_HEADER) or ""
+    return given if _ACCEPTED.fullmatch(given) else f"req_{secrets.token_hex(12)}"
 
 
 def _log_end(scope: Scope, request_id: str, status: int, duration_s: float) -> None:

@@ -2,7 +2,7 @@
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_DEFAULTS: dict[bytes, bytes] = {
+DEFAULT_HEADERS: dict[bytes, bytes] = {
     b"content-security-policy": b"default-src 'none'; frame-ancestors 'none'",
     b"x-content-type-options": b"nosniff",
     b"x-frame-options": b"DENY",
@@ -23,10 +23,10 @@ class SecurityHeadersMiddleware:
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = message["headers"]
-                missing = _DEFAULTS.keys() - {name for name, _ in headers}
+                missing = DEFAULT_HEADERS.keys() - {name for name, _ in headers}
                 message["headers"] = [
                     *headers,
-                    *((name, value) for name, value in _DEFAULTS.items() if name in missing),
+                    *((name, value) for name, value in DEFAULT_HEADERS.items() if name in missing),
                 ]
             await send(message)
 
