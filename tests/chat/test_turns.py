@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from gpt2svc.chat.prompt import PromptBudget
+from gpt2svc.chat.turns import AcceptedTurn
 from gpt2svc.errors import (
     ContextWindowError,
     ConversationBusyError,
@@ -46,26 +47,27 @@ async def test_an_accepted_message_is_stored_before_the_reply_begins(stack: Chat
     assert (await stack.conversations.get(conversation.id, "")).title == "Hello"
 
 
-async def test_the_next_turn_reads_the_conversation_so_far(stack: ChatStack) -> None:
+async def two_turns(stack: ChatStack) -> tuple[str, AcceptedTurn]:
+    """The conversation of "One" and "Two", each answered with " hello", and its first turn."""
     conversation = await stack.conversations.create("")
     stack.engine.say(" hello")
     first = await stack.turns.post(conversation.id, "", "One")
     await stack.supervisor.result(first.generation_id, "")
     second = await stack.turns.post(conversation.id, "", "Two")
     await stack.supervisor.result(second.generation_id, "")
+    return conversation.id, first
+
+
+async def test_the_next_turn_reads_the_conversation_so_far(stack: ChatStack) -> None:
+    conversation_id, _ = await two_turns(stack)
     prompt = stack.engine.requests[-1].prompt_token_ids
     assert stack.engine.decode(prompt) == "User: One\nAssistant: hello\nUser: Two\nAssistant:"
-    assert (await stack.conversations.get(conversation.id, "")).title == "One"
+    assert (await stack.conversations.get(conversation_id, "")).title == "One"
 
 
 async def test_history_follows_the_parent(stack: ChatStack) -> None:
-    conversation = await stack.conversations.create("")
-    stack.engine.say(" hello")
-    first = await stack.turns.post(conversation.id, "", "One")
-    await stack.supervisor.result(first.generation_id, "")
-    second = await stack.turns.post(conversation.id, "", "Two")
-    await stack.supervisor.result(second.generation_id, "")
-    branch = await stack.turns.post(conversation.id, "", "Other", parent_id=first.message_id)
+    conversation_id, first = await two_turns(stack)
+    branch = await stack.turns.post(conversation_id, "", "Other", parent_id=first.message_id)
     await stack.supervisor.result(branch.generation_id, "")
     prompt = stack.engine.decode(stack.engine.requests[-1].prompt_token_ids)
     assert prompt == "User: One\nAssistant: hello\nUser: Other\nAssistant:"

@@ -10,11 +10,11 @@ from gpt2svc.chat.prompt import PromptBudget
 from gpt2svc.cli.local_chat import LocalChat, encode_message
 from gpt2svc.cli.local_engine import LocalEngine
 from gpt2svc.engine.core import EngineCore
-from gpt2svc.engine.types import ModelInfo
 from gpt2svc.errors import ContextWindowError, EngineError, InvalidInputError
 from gpt2svc.models.tokenizer import Tokenizer
+from tests.fakes.model_info import fake_model_info
 from tests.fakes.scripted_core import ScriptedCore
-from tests.fakes.tokenizer import TINY_EOS_ID, TINY_VOCAB_SIZE, write_tokenizer_folder
+from tests.fakes.tokenizer import write_tokenizer_folder
 
 with tempfile.TemporaryDirectory() as folder:
     TOKENIZER = Tokenizer.from_folder(write_tokenizer_folder(Path(folder)))
@@ -22,27 +22,9 @@ with tempfile.TemporaryDirectory() as folder:
 N_POSITIONS = 256
 
 
-def info() -> ModelInfo:
-    return ModelInfo(
-        name="tiny",
-        revision="0123456789ab",
-        architecture="gpt2",
-        device="cpu",
-        dtype="float32",
-        num_parameters=1,
-        n_positions=N_POSITIONS,
-        vocab_size=TINY_VOCAB_SIZE,
-        n_layer=1,
-        n_head=1,
-        n_embd=8,
-        num_slots=1,
-        eos_token_id=TINY_EOS_ID,
-    )
-
-
 def chat_of(reply: str, *, max_messages: int = 10, fail_after: int | None = None) -> tuple[LocalChat, ScriptedCore]:
     core = ScriptedCore(TOKENIZER.encode(reply), fail_after=fail_after)
-    engine = LocalEngine(cast(EngineCore, core), info(), TOKENIZER)
+    engine = LocalEngine(cast(EngineCore, core), fake_model_info(n_positions=N_POSITIONS), TOKENIZER)
     return LocalChat(engine, PromptBudget(max_messages=max_messages, max_prompt_tokens=200)), core
 
 

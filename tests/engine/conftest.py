@@ -1,6 +1,6 @@
 """Small models and engines on them, made once: transformers takes seconds to import and to write a checkpoint."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,13 +14,9 @@ from gpt2svc.models.gpt2 import GPT2
 from tests.fakes.checkpoints import random_gpt2, write_checkpoint
 
 
-@pytest.fixture(autouse=True, scope="session")
-def one_thread() -> Iterator[None]:
-    """Matrices this small gain nothing from threads, and lose much where other work keeps the cores busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+@pytest.fixture(autouse=True)
+def _on_one_thread(one_thread: None) -> None:
+    """Every test of this package."""
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,11 @@
 """A small model whose logits are not flat, with its tokenizer, as transformers saved it."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from tests.fakes.checkpoints import random_gpt2, write_checkpoint
 from tests.fakes.tokenizer import TINY_EOS_ID, TINY_VOCAB_SIZE, write_tokenizer_folder
@@ -14,12 +13,9 @@ from tests.fakes.tokenizer import TINY_EOS_ID, TINY_VOCAB_SIZE, write_tokenizer_
 WINDOW = 64
 
 
-@pytest.fixture(autouse=True, scope="package")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+@pytest.fixture(autouse=True)
+def _on_one_thread(one_thread: None) -> None:
+    """Every test of this package."""
 
 
 @pytest.fixture(scope="package")

@@ -1,11 +1,9 @@
 """Small GPT-2 folders of different arithmetic, with a tokenizer, and the models themselves."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from transformers import GPT2LMHeadModel
 
 from tests.fakes.checkpoints import random_gpt2, write_checkpoint
@@ -21,12 +19,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture(autouse=True, scope="package")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+@pytest.fixture(autouse=True)
+def _on_one_thread(one_thread: None) -> None:
+    """Every test of this package."""
 
 
 @pytest.fixture(scope="package")

@@ -12,7 +12,6 @@ from gpt2svc.engine.types import (
     EngineStats,
     FinishReason,
     Hypothesis,
-    ModelInfo,
     NextToken,
     TokenLogprobs,
     TokenOutput,
@@ -21,7 +20,8 @@ from gpt2svc.errors import Gpt2svcError, NotFoundError, UnavailableError, Worker
 from gpt2svc.models.task_head import TaskHead
 from gpt2svc.models.tokenizer import Tokenizer
 from gpt2svc.worker.protocol import EngineState, EngineStatus
-from tests.fakes.tokenizer import TINY_EOS_ID, TINY_VOCAB_SIZE, tiny_tokenizer
+from tests.fakes.model_info import fake_model_info
+from tests.fakes.tokenizer import TINY_VOCAB_SIZE, tiny_tokenizer
 
 
 class ScriptedEngine:
@@ -65,21 +65,7 @@ class ScriptedEngine:
         self._cancelled: set[str] = set()
         self._num_crashes = 0
         self._num_generated = 0
-        self._info = ModelInfo(
-            name=model,
-            revision=revision,
-            architecture="gpt2",
-            device="cpu",
-            dtype="float32",
-            num_parameters=1_000,
-            n_positions=n_positions,
-            vocab_size=TINY_VOCAB_SIZE,
-            n_layer=1,
-            n_head=1,
-            n_embd=4,
-            num_slots=8,
-            eos_token_id=TINY_EOS_ID,
-        )
+        self._info = fake_model_info(name=model, revision=revision, n_positions=n_positions)
         self._state = EngineState(model=model, status="ready", info=self._info)
 
     # What tests say to it

@@ -16,6 +16,7 @@ from gpt2svc.worker.loading import locate
 from gpt2svc.worker.messages import FromWorker, Loading
 from gpt2svc.worker.options import WorkerOptions
 from gpt2svc.worker.process import leave, main
+from tests.fakes.model_info import fake_model_info
 
 MISBEHAVIOURS = ("crash", "hang", "raise")
 
@@ -112,7 +113,9 @@ def run() -> int:
             if options.fail_once:
                 open(options.fail_once, "x").close()
             _fail(options.fail)
-        return EchoEngine(options.num_slots, options.step_s), _info(worker_options)
+        return EchoEngine(options.num_slots, options.step_s), fake_model_info(
+            name=worker_options.model, num_slots=64, eos_token_id=None
+        )
 
     return main(rest, load)
 
@@ -129,24 +132,6 @@ def _fail(how: str) -> None:
             os.kill(os.getpid(), signal.SIGSEGV)
         case "hang":
             time.sleep(3600)
-
-
-def _info(options: WorkerOptions) -> ModelInfo:
-    return ModelInfo(
-        name=options.model,
-        revision="0123456789ab",
-        architecture="gpt2",
-        device="cpu",
-        dtype="float32",
-        num_parameters=1,
-        n_positions=64,
-        vocab_size=272,
-        n_layer=1,
-        n_head=1,
-        n_embd=4,
-        num_slots=64,
-        eos_token_id=None,
-    )
 
 
 if __name__ == "__main__":

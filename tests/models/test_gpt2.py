@@ -1,5 +1,4 @@
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,8 @@ from gpt2svc.models.folder import ModelFolder
 from gpt2svc.models.gpt2 import GPT2
 from gpt2svc.models.kv_store import KeyValueStore
 from tests.fakes.checkpoints import random_gpt2, write_checkpoint
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 CPU = torch.device("cpu")
 CONFIGS: dict[str, dict[str, Any]] = {
@@ -24,15 +25,6 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "tanh, odd widths": {"activation_function": "tanh", "n_embd": 60, "n_head": 3, "vocab_size": 97},
     "one head, several key blocks": {"n_head": 1, "n_positions": 300, "layer_norm_epsilon": 1e-3},
 }
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Matrices this small gain nothing from threads, and lose much where other work keeps the cores busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def _load(tmp_path: Path, dtype: torch.dtype = torch.float32, seed: int = 1, **config: Any) -> tuple[GPT2, Any]:

@@ -1,24 +1,15 @@
-from collections.abc import Iterator
-
 import pytest
 import torch
 
 from gpt2svc.models.group_quantization import quantize_groups, restored
 from gpt2svc.models.int4_linear import Int4Linear, RestoredInt4Linear, can_multiply_int4
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = torch.device("cpu")
 SHAPES = [(64, 64), (50, 40), (300, 193)]
 
 needs_product = pytest.mark.skipif(not can_multiply_int4(CPU), reason="this build has no 4-bit product")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Matrices this small gain nothing from threads, and lose much where other work keeps the cores busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @needs_product

@@ -1,5 +1,3 @@
-from collections.abc import Iterator
-
 import pytest
 import torch
 
@@ -8,16 +6,10 @@ from gpt2svc.models.row_quantization import quantize_rows
 
 CPU = torch.device("cpu")
 
-pytestmark = pytest.mark.skipif(not can_multiply_int8(CPU), reason="this processor has no int8 dot products")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Matrices this small gain nothing from threads, and lose much where other work keeps the cores busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = [
+    pytest.mark.skipif(not can_multiply_int8(CPU), reason="this processor has no int8 dot products"),
+    pytest.mark.usefixtures("one_thread"),
+]
 
 
 def _rounded(x: torch.Tensor) -> torch.Tensor:

@@ -1,22 +1,13 @@
-from collections.abc import Iterator
-
 import pytest
 import torch
 
 from gpt2svc.models.config import ACTIVATIONS
 from gpt2svc.models.linear import PackedLinear, PlainLinear, activation_function, can_pack, new_linear, padded_rows
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = torch.device("cpu")
 needs_onednn = pytest.mark.skipif(not can_pack(CPU, torch.float32), reason="this build of torch has no oneDNN")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Matrices this small gain nothing from threads, and lose much where other work keeps the cores busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @needs_onednn

@@ -1,6 +1,5 @@
 """Whole models with quantised weights, against transformers with the weights that the integers stand for."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,16 +18,9 @@ from gpt2svc.models.row_quantization import quantize_rows
 from gpt2svc.models.weight_format import WeightFormat
 from tests.fakes.checkpoints import random_gpt2, write_checkpoint
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Matrices this small gain nothing from threads, and lose much where other work keeps the cores busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def _rounded(weight: torch.Tensor) -> torch.Tensor:

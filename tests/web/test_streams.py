@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
+from tests.web.chat_page import ChatPage
 from tests.web.conftest import OpenPage
 from tests.web.service import WebService
 
@@ -23,12 +24,24 @@ def stored_reply(service: WebService, conversation: str) -> dict[str, object]:
     return message
 
 
-def test_a_socket_cut_at_every_tenth_token_changes_nothing(service: WebService, open_page: OpenPage) -> None:
+def held_reply(service: WebService, open_page: OpenPage, num_tokens: int) -> tuple[ChatPage, str]:
+    """A page that shows a reply of which `num_tokens` are there until the engine is released; and its conversation."""
     service.say(REPLY)
-    service.do(lambda: service.engine.hold_at(10))
+    service.do(lambda: service.engine.hold_at(num_tokens))
     conversation = new_conversation(service)
-    chat = open_page().open(f"/#{conversation}")
+    chat = open_page(service.url).open(f"/#{conversation}")
     chat.say("go on")
+    return chat, conversation
+
+
+def expect_whole(chat: ChatPage) -> None:
+    expect(chat.replies.last).to_contain_text("кінець.")
+    chat.wait_until_idle()
+    assert chat.reply_text() == REPLY
+
+
+def test_a_socket_cut_at_every_tenth_token_changes_nothing(service: WebService, open_page: OpenPage) -> None:
+    chat, conversation = held_reply(service, open_page, 10)
     seen = ""
     for num_tokens in range(10, NUM_TOKENS, 10):
         shown = service.engine.decode(service.engine.encode(REPLY)[: num_tokens - 8])
@@ -44,9 +57,8 @@ def test_a_socket_cut_at_every_tenth_token_changes_nothing(service: WebService, 
         service.do(lambda: service.engine.hold_at(num_tokens + 10))  # noqa: B023 (called at once)
         service.do(service.engine._notify)
     service.do(service.engine.release)
-    chat.wait_until_idle()
-    expect(chat.replies.last).to_contain_text("кінець.")
-    assert chat.reply_text() == REPLY == stored_reply(service, conversation)["content"]
+    expect_whole(chat)
+    assert stored_reply(service, conversation)["content"] == REPLY
 
 
 def test_a_connection_that_breaks_after_a_few_bytes_again_and_again_still_brings_all(
@@ -67,37 +79,25 @@ def test_a_connection_that_breaks_after_a_few_bytes_again_and_again_still_brings
 
 
 def test_a_reload_in_the_middle_brings_the_whole_text(service: WebService, open_page: OpenPage) -> None:
-    service.say(REPLY)
-    service.do(lambda: service.engine.hold_at(40))
-    conversation = new_conversation(service)
-    chat = open_page().open(f"/#{conversation}")
-    chat.say("go on")
+    chat, _ = held_reply(service, open_page, 40)
     expect(chat.replies.last).to_contain_text("слово 1")
     for _ in range(2):
         chat.page.reload()
         expect(chat.replies.last).to_contain_text("слово 1")
         assert REPLY.startswith(chat.reply_text())
     service.do(service.engine.release)
-    chat.wait_until_idle()
-    expect(chat.replies.last).to_contain_text("кінець.")
-    assert chat.reply_text() == REPLY
+    expect_whole(chat)
 
 
 def test_a_second_window_sees_the_reply_too(service: WebService, open_page: OpenPage) -> None:
-    service.say(REPLY)
-    service.do(lambda: service.engine.hold_at(40))
-    conversation = new_conversation(service)
-    first = open_page().open(f"/#{conversation}")
-    first.say("go on")
+    first, conversation = held_reply(service, open_page, 40)
     expect(first.replies.last).to_contain_text("слово 1")
     second = open_page().open(f"/#{conversation}")
     expect(second.replies.last).to_contain_text("слово 1")
     expect(second.button("Stop")).to_be_visible()
     service.do(service.engine.release)
     for chat in (first, second):
-        chat.wait_until_idle()
-        expect(chat.replies.last).to_contain_text("кінець.")
-        assert chat.reply_text() == REPLY
+        expect_whole(chat)
 
 
 def test_a_reply_goes_on_while_another_conversation_is_looked_at(service: WebService, open_page: OpenPage) -> None:
@@ -112,16 +112,11 @@ def test_a_reply_goes_on_while_another_conversation_is_looked_at(service: WebSer
     service.do(service.engine.release)
     service.await_(service.engine.wait_until_idle())
     chat.page.get_by_role("button", name="a long one", exact=True).click()
-    expect(chat.replies.last).to_contain_text("кінець.")
-    assert chat.reply_text() == REPLY
+    expect_whole(chat)
 
 
 def test_a_crash_of_the_worker_leaves_what_was_written_and_says_so(service: WebService, open_page: OpenPage) -> None:
-    service.say(REPLY)
-    service.do(lambda: service.engine.hold_at(60))
-    conversation = new_conversation(service)
-    chat = open_page().open(f"/#{conversation}")
-    chat.say("go on")
+    chat, conversation = held_reply(service, open_page, 60)
     expect(chat.replies.last).to_contain_text("слово 2")
     service.do(service.engine.crash)
     expect(chat.page.get_by_text("The reply was interrupted. What is here is stored.")).to_be_visible()
@@ -139,11 +134,7 @@ def test_a_reply_cut_at_every_tenth_token_in_turn_by_socket_reload_and_restart_i
     own_service: WebService, open_page: OpenPage
 ) -> None:
     service = own_service
-    service.say(REPLY)
-    service.do(lambda: service.engine.hold_at(10))
-    conversation = new_conversation(service)
-    chat = open_page(service.url).open(f"/#{conversation}")
-    chat.say("go on")
+    chat, conversation = held_reply(service, open_page, 10)
     ids = service.engine.encode(REPLY)
     num_before = 0  # tokens of earlier lives of the service
     for index, num_tokens in enumerate(range(10, NUM_TOKENS, 10)):
@@ -173,19 +164,14 @@ def test_a_reply_cut_at_every_tenth_token_in_turn_by_socket_reload_and_restart_i
         elif kind == "restart":
             chat.button("Continue").first.click()
     service.do(service.engine.release)
-    expect(chat.replies.last).to_contain_text("кінець.")
-    chat.wait_until_idle()
-    assert chat.reply_text() == REPLY == stored_reply(service, conversation)["content"]
+    expect_whole(chat)
+    assert stored_reply(service, conversation)["content"] == REPLY
     assert service.engine.requests[-1].prompt_token_ids[-num_before:] == ids[:num_before]
 
 
 def test_a_restart_of_the_service_loses_and_doubles_nothing(own_service: WebService, open_page: OpenPage) -> None:
     service = own_service
-    service.say(REPLY)
-    service.do(lambda: service.engine.hold_at(60))
-    conversation = new_conversation(service)
-    chat = open_page(service.url).open(f"/#{conversation}")
-    chat.say("go on")
+    chat, conversation = held_reply(service, open_page, 60)
     expect(chat.replies.last).to_contain_text("слово 2")
     chat.field.fill("typed meanwhile")
     service.stop()
