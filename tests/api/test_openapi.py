@@ -9,7 +9,7 @@ import pytest
 
 from gpt2svc.api.schemas.events import EVENT_SCHEMAS
 from gpt2svc.api.schemas.settings import SettingsIn
-from gpt2svc.generation.settings import SETTING_SPECS, SamplingSettings
+from gpt2svc.generation.settings import MAX_SEED, SETTING_SPECS, SamplingSettings
 from gpt2svc.models.task_head import ClassificationHead
 from tests.api.conftest import new_conversation
 from tests.fakes.engine import ScriptedEngine
@@ -118,6 +118,38 @@ async def test_settings_show_the_limits_and_defaults_of_their_specs(document: di
         assert spec.description in properties[name]["description"]
         assert f"Default {spec.default:g}." in properties[name]["description"]
     assert SettingsIn.model_fields.keys() == SamplingSettings().to_mapping().keys() | {"max_length"}
+
+
+async def test_whole_numbers_have_whole_limits(document: dict[str, Any]) -> None:
+    seed = document["components"]["schemas"]["SettingsIn"]["properties"]["seed"]["anyOf"][0]
+    assert seed["maximum"] == MAX_SEED == 2**63 - 1
+    top_k = document["components"]["schemas"]["SettingsIn"]["properties"]["top_k"]["anyOf"][0]
+    assert isinstance(top_k["maximum"], int)
+
+
+async def test_a_deadline_is_documented_where_it_is_kept(document: dict[str, Any]) -> None:
+    with_deadline = {
+        name
+        for name, operation in operations(document)
+        if any(parameter["name"] == "X-Request-Timeout" for parameter in operation.get("parameters", []))
+    }
+    message = "/api/conversations/{conversation_id}/messages"
+    assert with_deadline == {
+        f"post {message}",
+        f"post {message}/{{message_id}}/regenerate",
+        f"post {message}/{{message_id}}/continue",
+        *(f"post /api/{name}" for name in ("next-token", "perplexity", "classify", "choose")),
+        *(f"post /v1/{name}" for name in ("chat/completions", "completions", "responses", "embeddings")),
+    }
+
+
+async def test_links_lead_to_operations(document: dict[str, Any]) -> None:
+    known = {operation["operationId"]: operation for _, operation in operations(document)}
+    links = document["paths"]["/v1/responses"]["post"]["responses"]["200"]["links"]
+    assert len(links) == 4
+    for link in links.values():
+        names = {parameter["name"] for parameter in known[link["operationId"]]["parameters"]}
+        assert link["parameters"].keys() <= names
 
 
 async def test_event_schemas_and_an_example_stream_are_there(document: dict[str, Any]) -> None:

@@ -178,6 +178,7 @@ async def test_another_import_meanwhile_is_told_to_wait(client: httpx.AsyncClien
     assert sorted(response.status_code for response in responses) == [200, 429]
     refused = next(response for response in responses if response.status_code == 429)
     assert int(refused.headers["retry-after"]) >= 5
+    assert "x-ratelimit-limit-requests" not in refused.headers  # it is not for load
     assert (await client.post("/api/import", content=body)).status_code == 200
 
 

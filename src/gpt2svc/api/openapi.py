@@ -12,6 +12,7 @@ from gpt2svc.api.openapi_limits import describe_limits
 from gpt2svc.api.schemas.events import EVENT_SCHEMAS
 from gpt2svc.api.schemas.openai_chat import ChatCompletionChunk
 from gpt2svc.api.schemas.openai_response import ResponseStreamEvent
+from gpt2svc.generation.settings import MAX_SEED
 
 DESCRIPTION = """\
 Conversations with GPT-2 models. Create a conversation, post a message, and the reply streams back token by token over
@@ -78,6 +79,7 @@ def _build(app: FastAPI) -> dict[str, Any]:
         license_info={"name": "MIT", "identifier": "MIT"},
     )
     _drop_invented_errors(document)
+    _restore_whole_limits(document)
     describe_limits(document)
     components = document["components"]
     schemas: list[type[BaseModel]] = [*EVENT_SCHEMAS, ChatCompletionChunk, ResponseStreamEvent]
@@ -103,3 +105,18 @@ def _drop_invented_errors(document: dict[str, Any]) -> None:
                 del operation["responses"]["422"]
     for name in ("HTTPValidationError", "ValidationError"):
         document["components"]["schemas"].pop(name, None)
+
+
+_LIMITS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+
+
+def _restore_whole_limits(schema: Any) -> None:
+    """FastAPI makes each limit a float, in which the largest seed becomes one more, and 100 becomes 100.0."""
+    if isinstance(schema, list):
+        for each in schema:
+            _restore_whole_limits(each)
+    elif isinstance(schema, dict):
+        if schema.get("type") == "integer":
+            schema |= {name: min(int(schema[name]), MAX_SEED) for name in _LIMITS if name in schema}
+        for each in schema.values():
+            _restore_whole_limits(each)

@@ -1,6 +1,10 @@
 """What every generation route takes and tells beyond its own: its deadline, and how much may still be asked for."""
 
+from collections.abc import Container
 from typing import Any
+
+# Where 429 means something else than load: imports come one at a time, and are read to their end.
+_ONE_AT_A_TIME = frozenset({"/api/import"})
 
 TIMEOUT_HEADER = "X-Request-Timeout"
 MAX_TIMEOUT_S = 86_400.0
@@ -29,14 +33,20 @@ _RETRY_HEADERS: dict[str, dict[str, Any]] = {
 }
 
 
+def is_admitted(path: str, documented_statuses: Container[int | str]) -> bool:
+    """Whether admission may refuse what a route is asked for; such work has a deadline, if its client says one."""
+    is_refusable = 429 in documented_statuses or "429" in documented_statuses
+    return is_refusable and path not in _ONE_AT_A_TIME
+
+
 def describe_limits(document: dict[str, Any]) -> None:
     """Adds the header parameter and the headers of answers to each operation that can be refused for load."""
-    for item in document["paths"].values():
+    for path, item in document["paths"].items():
         for operation in item.values():
             responses = operation["responses"]
-            if "429" not in responses:
-                continue
-            operation.setdefault("parameters", []).append(_TIMEOUT)
-            for response in responses.values():
-                response.setdefault("headers", {}).update(LIMIT_HEADERS)
-            responses["429"]["headers"].update(_RETRY_HEADERS)
+            if "429" in responses:
+                responses["429"].setdefault("headers", {}).update(_RETRY_HEADERS)
+            if is_admitted(path, responses):
+                operation.setdefault("parameters", []).append(_TIMEOUT)
+                for response in responses.values():
+                    response.setdefault("headers", {}).update(LIMIT_HEADERS)

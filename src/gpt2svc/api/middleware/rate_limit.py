@@ -3,12 +3,14 @@
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gpt2svc.api.identity import identity_of
+from gpt2svc.api.openapi_limits import is_admitted
+from gpt2svc.api.route_template import route_template
 from gpt2svc.generation.admission import Admission, RateLimits
 
 
 class RateLimitMiddleware:
-    """Speaks on the routes that document 429, which are those that admission can refuse. The numbers are taken when the
-    answer begins: on a stream the reply itself is counted, on a whole answer it is over.
+    """Speaks on the routes that admission can refuse. The numbers are taken when the answer begins: on a stream the
+    reply itself is counted, on a whole answer it is over.
     """
 
     def __init__(self, app: ASGIApp, *, admission: Admission) -> None:
@@ -39,4 +41,4 @@ def limit_headers(limits: RateLimits) -> dict[str, str]:
 
 
 def _is_limited(scope: Scope) -> bool:
-    return 429 in (getattr(scope.get("route"), "responses", None) or ())
+    return is_admitted(route_template(scope), getattr(scope.get("route"), "responses", None) or ())

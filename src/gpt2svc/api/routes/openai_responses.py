@@ -41,6 +41,19 @@ _EXAMPLES = {
     ),
 }
 _STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": STREAM_DOCS}}}
+# What can be done next with the id that the answer has.
+_LINKS = {
+    name: {
+        "operationId": f"{name}_v1_responses__response_id__{rest}",
+        "parameters": {"response_id": "$response.body#/id"},
+    }
+    for name, rest in (
+        ("read_response", "get"),
+        ("delete_response", "delete"),
+        ("cancel_response", "cancel_post"),
+        ("list_input_items", "input_items_get"),
+    )
+}
 
 
 @router.post(
@@ -48,7 +61,7 @@ _STREAM: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream
     summary="Create a response",
     response_model=ResponseOut,
     response_description="The response as JSON; with `stream`, its events.",
-    responses={**_STREAM, **openai_error_responses(*BODY, 404, 429, 503, 504, 507)},
+    responses={200: {**_STREAM[200], "links": _LINKS}, **openai_error_responses(*BODY, 404, 429, 503, 504, 507)},
 )
 async def create_response(
     services: ServicesDep,

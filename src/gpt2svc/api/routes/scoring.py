@@ -78,7 +78,7 @@ async def next_token(
 @router.get(
     "/conversations/{conversation_id}/messages/{message_id}/tokens",
     summary="What did the model read?",
-    responses=error_responses(404, 422, 429, 503),
+    responses=error_responses(404, 422, 503),
 )
 async def message_tokens(
     services: ServicesDep, owner: OwnerDep, conversation_id: str, message_id: str

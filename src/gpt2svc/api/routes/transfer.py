@@ -6,7 +6,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response, StreamingResponse
 
-from gpt2svc.api.error_docs import BODY, error_responses
+from gpt2svc.api.error_docs import BODY, StatusDocs, error_responses
+from gpt2svc.api.errors import ApiError
 from gpt2svc.api.schemas.transfer import ExportQuery, ImportOut, ImportQuery
 from gpt2svc.api.services import OwnerDep, ServicesDep
 from gpt2svc.chat.transfer.json_form import FORMAT, VERSION
@@ -57,6 +58,12 @@ _IMPORT_BODY = {
         "text/plain": {"schema": {"type": "string"}, "example": _TEXT_EXAMPLE},
     },
 }
+_IMPORT_ERRORS: StatusDocs = {
+    429: (
+        "Another import is running; nothing was imported. `Retry-After` says when to come back.",
+        ApiError(429, "Another import is running.", "overloaded"),
+    )
+}
 
 
 @router.get(
@@ -101,7 +108,7 @@ async def _encoded(chunks: AsyncIterator[str]) -> AsyncIterator[bytes]:
     "/import",
     summary="Import conversations",
     response_description="What became of each conversation of the file.",
-    responses=error_responses(*BODY, 429, 503, 507),
+    responses=error_responses(*BODY, 429, 503, 507, differing=_IMPORT_ERRORS),
     openapi_extra={"requestBody": _IMPORT_BODY},
 )
 async def import_conversations(
