@@ -1,5 +1,6 @@
 """Which kernels are taken, and when there are none."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,21 @@ def test_an_empty_folder_or_a_broken_file_means_torch(tmp_path: Path) -> None:
     for level in LEVELS:
         (tmp_path / level.library_name).write_bytes(b"not a library")
     assert NativeLibrary.find(tmp_path) is None
+
+
+@pytest.mark.parametrize("source", ["int gpt2_interface(void) { return -1; }", "int gpt2_features(void) { return 0; }"])
+def test_kernels_of_another_release_are_left_aside_with_a_word(
+    source: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = compiler()
+    if name is None or not levels_here():
+        pytest.skip("no C compiler here, or a processor that the kernels don't know")
+    file = tmp_path / "library.c"
+    file.write_text(source)
+    made = tmp_path / levels_here()[0].library_name
+    subprocess.run([*name.split(), "-shared", "-fPIC", str(file), "-o", str(made)], check=True)
+    assert NativeLibrary.find(tmp_path) is None
+    assert "was compiled from other sources" in caplog.text
 
 
 def test_without_a_compiler_nothing_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

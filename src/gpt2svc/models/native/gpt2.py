@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from gpt2svc.models.chunk import Chunk
@@ -15,10 +13,10 @@ from gpt2svc.models.layer import score_scale
 from gpt2svc.models.native.library import NativeLibrary
 from gpt2svc.models.native.packing import PackedWeights
 from gpt2svc.models.native.slot_cache import SlotCache
-from gpt2svc.models.native.structures import Activation, BatchStruct, Kind, LayerStruct, ModelStruct, NormStruct
+from gpt2svc.models.native.step_rows import StepRows
+from gpt2svc.models.native.structures import Activation, Kind, LayerStruct, ModelStruct, NormStruct
 from gpt2svc.models.weights import WeightReader
 
-_MAX_QUERIES: Final = 4
 _ACTIVATIONS: Final = {
     "gelu_new": Activation.GELU_NEW,
     "relu": Activation.RELU,
@@ -94,7 +92,8 @@ class NativeGPT2:
     def forward(self, chunks: Sequence[Chunk], cache: SlotCache) -> Tensor:
         """Compute the chunks' rows, writing their keys and values, to logits (num_sampled, vocab_size) float32.
 
-        At most one chunk a slot. The logits are those after each chunk's last `num_logits` rows, in order.
+        At most one chunk a slot. The logits are those after each chunk's last `num_logits` rows, in order. Raises
+        EngineError, and writes nothing to the cache, where a token, slot or position is out of range.
         """
         return self.forward_with_hidden(chunks, cache)[0]
 
@@ -103,37 +102,10 @@ class NativeGPT2:
 
         (num_sampled, vocab_size) and (num_pooled, n_embd), both float32.
         """
-        token_ids: list[int] = []
-        slots: list[int] = []
-        places: list[int] = []
-        queries: list[tuple[int, int, int, int]] = []
-        logit_rows: list[int] = []
-        hidden_rows: list[int] = []
-        for chunk in chunks:
-            first, count = len(token_ids), len(chunk.token_ids)
-            token_ids.extend(chunk.token_ids)
-            slots.extend([chunk.slot] * count)
-            places.extend(range(chunk.start, chunk.start + count))
-            for i in range(0, count, _MAX_QUERIES):
-                queries.append((chunk.slot, chunk.start + i, first + i, min(_MAX_QUERIES, count - i)))
-            end = first + count
-            logit_rows.extend(range(end - chunk.num_logits, end))
-            hidden_rows.extend(range(end - chunk.num_pooled, end))
-        if not self.is_language_model:
-            logit_rows = []
-        logits = torch.empty((len(logit_rows), self.vocab_size))
-        hidden = torch.empty((len(hidden_rows), self.config.n_embd))
-        arrays = [_int32(values) for values in (token_ids, slots, places, queries, logit_rows, hidden_rows)]
-        batch = BatchStruct(
-            len(token_ids),
-            len(queries),
-            len(logit_rows),
-            len(hidden_rows),
-            *(array.ctypes.data for array in arrays),
-            logits.data_ptr(),
-            hidden.data_ptr(),
-        )
-        self._runtime.forward(self._model, cache.struct, batch)
+        rows = StepRows(chunks, has_logits=self.is_language_model)
+        logits = torch.empty((rows.num_logits, self.vocab_size))
+        hidden = torch.empty((rows.num_hidden, self.config.n_embd))
+        self._runtime.forward(self._model, cache.struct, rows.struct(logits, hidden))
         return logits, hidden
 
     def _layer(self, index: int, weights: WeightReader, kind: Kind) -> LayerStruct:
@@ -170,7 +142,3 @@ class NativeGPT2:
         kept = values.float().contiguous()
         self._kept.append(kept)
         return kept.data_ptr()
-
-
-def _int32(values: Sequence[object]) -> NDArray[np.int32]:
-    return np.array(values, dtype=np.int32)

@@ -1,15 +1,19 @@
 """NativeLibrary: the compiled kernels of csrc/, where they were built for a processor like this one."""
 
 import ctypes
+import logging
 from functools import cached_property
 from pathlib import Path
 from typing import Final, Self
 
 from gpt2svc.errors import EngineError
+from gpt2svc.models.native.faults import fault_message
 from gpt2svc.models.native.levels import levels_of, processor_flags
-from gpt2svc.models.native.structures import BatchStruct, CacheStruct, ModelStruct
+from gpt2svc.models.native.structures import INTERFACE, BatchStruct, CacheStruct, FaultStruct, ModelStruct
 
 FOLDER: Final = Path(__file__).parent
+
+_log = logging.getLogger(__name__)
 
 _INT8: Final = 1
 _BFLOAT16: Final = 2
@@ -19,9 +23,12 @@ class NativeLibrary:
     """One shared library and the threads that run it."""
 
     def __init__(self, file: Path) -> None:
-        """Raises OSError where `file` is not a library that this system can load."""
+        """Raises OSError where `file` is not a library that this system can load, or is of another release."""
         self.file = file
         self._library = ctypes.CDLL(str(file))
+        interface = getattr(self._library, "gpt2_interface", None)
+        if interface is None or interface() != INTERFACE:
+            raise OSError(f"{file} was compiled from other sources: run python -m gpt2svc.models.native.build.")
         self._library.gpt2_runtime_new.restype = ctypes.c_void_p
         self._library.gpt2_runtime_new.argtypes = [ctypes.c_int]
         self._library.gpt2_runtime_free.restype = None
@@ -31,6 +38,7 @@ class NativeLibrary:
             ctypes.POINTER(ModelStruct),
             ctypes.POINTER(CacheStruct),
             ctypes.POINTER(BatchStruct),
+            ctypes.POINTER(FaultStruct),
         ]
 
     @classmethod
@@ -41,8 +49,8 @@ class NativeLibrary:
             if file.is_file():
                 try:
                     return cls(file)
-                except OSError:  # built for another C library
-                    continue
+                except OSError as error:  # built for another C library, or from older sources
+                    _log.warning("Kernels left aside: %s", error)
         return None
 
     @cached_property
@@ -75,9 +83,13 @@ class NativeRuntime:
         self._handle = handle
 
     def forward(self, model: ModelStruct, cache: CacheStruct, batch: BatchStruct) -> None:
-        """Raises EngineError where memory is missing."""
-        if self._library.gpt2_forward(self._handle, ctypes.byref(model), ctypes.byref(cache), ctypes.byref(batch)):
-            raise EngineError(f"There is no memory for a step of {batch.num_rows} rows.")
+        """Raises EngineError, and leaves the cache as it was, where a number of the batch is out of range or memory is
+        missing."""
+        fault = FaultStruct()
+        if self._library.gpt2_forward(
+            self._handle, ctypes.byref(model), ctypes.byref(cache), ctypes.byref(batch), ctypes.byref(fault)
+        ):
+            raise EngineError(fault_message(fault))
 
     def __del__(self) -> None:
         self._library.gpt2_runtime_free(self._handle)

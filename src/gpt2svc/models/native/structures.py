@@ -2,6 +2,9 @@
 
 from ctypes import POINTER, Structure, c_float, c_int32, c_int64, c_void_p
 from enum import IntEnum
+from typing import Final
+
+INTERFACE: Final = 2  # of csrc/forward.h: a library of another one reads these structures wrongly
 
 
 class Kind(IntEnum):
@@ -75,6 +78,9 @@ class CacheStruct(Structure):
         ("num_slots", c_int64),
         ("kind", c_int32),
         ("num_blocks", c_int32),
+        ("num_layers", c_int32),
+        ("num_heads", c_int32),
+        ("head_dim", c_int32),
     ]
 
 
@@ -93,3 +99,7 @@ class BatchStruct(Structure):
         ("logits", c_void_p),
         ("hidden", c_void_p),
     ]
+
+
+class FaultStruct(Structure):
+    _fields_ = [("kind", c_int32), ("index", c_int32), ("value", c_int64), ("limit", c_int64)]

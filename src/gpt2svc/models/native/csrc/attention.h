@@ -13,6 +13,7 @@ typedef struct {
     int64_t num_slots;
     int32_t kind;       /* KIND_F32 or KIND_BF16 */
     int32_t num_blocks; /* of LANES positions, a slot */
+    int32_t num_layers, num_heads, head_dim;
 } cache_t;
 
 /* Up to MAX_QUERIES neighbouring positions of one sequence. */

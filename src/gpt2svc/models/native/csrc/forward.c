@@ -1,4 +1,4 @@
-#include "forward.h"
+#include "check.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -230,14 +230,19 @@ void gpt2_runtime_free(runtime_t *runtime)
     free(runtime);
 }
 
-int gpt2_forward(runtime_t *runtime, const model_t *model, const cache_t *cache, const batch_t *batch)
+int gpt2_forward(runtime_t *runtime, const model_t *model, const cache_t *cache, const batch_t *batch, fault_t *fault)
 {
+    int kind = check_step(model, cache, batch, fault);
+    if (kind)
+        return kind;
     pass_t pass = {.runtime = runtime, .model = model, .cache = cache, .batch = batch};
     size_t size = lay_out(&pass, NULL);
     if (size > runtime->size) {
         void *memory = NULL;
-        if (posix_memalign(&memory, 64, size))
-            return -1;
+        if (posix_memalign(&memory, 64, size)) {
+            *fault = (fault_t){.kind = FAULT_MEMORY, .value = (int64_t)size};
+            return FAULT_MEMORY;
+        }
         memset(memory, 0, size);
         free(runtime->memory);
         runtime->memory = memory;
@@ -247,6 +252,8 @@ int gpt2_forward(runtime_t *runtime, const model_t *model, const cache_t *cache,
     pool_run(runtime->pool, run, &pass);
     return 0;
 }
+
+int gpt2_interface(void) { return INTERFACE; }
 
 int gpt2_features(void)
 {

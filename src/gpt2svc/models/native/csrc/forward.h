@@ -33,15 +33,42 @@ typedef struct {
     float *hidden; /* (num_hidden, n_embd) */
 } batch_t;
 
+/* Why a step was not taken. `index` says which of the step's numbers it was, `value` what it was and `limit` what it may
+ * be at most (FAULT_CACHE: what it has to be; FAULT_QUERIES: the row that had to come next). */
+typedef enum {
+    FAULT_NONE,
+    FAULT_MEMORY,
+    FAULT_CACHE, /* made for another model; index: layers, heads, dimensions of a head, positions */
+    FAULT_COUNT, /* index: rows, queries, rows of logits, rows of hidden states */
+    FAULT_TOKEN_ID,
+    FAULT_SLOT,
+    FAULT_POSITION,
+    FAULT_LOGIT_ROW,
+    FAULT_HIDDEN_ROW,
+    FAULT_QUERY_ROWS, /* of one entry of `queries` */
+    FAULT_QUERIES
+} fault_kind_t;
+
+typedef struct {
+    int32_t kind, index;
+    int64_t value, limit;
+} fault_t;
+
 typedef struct runtime runtime_t; /* threads and buffers */
 
 #define EXPORT __attribute__((visibility("default")))
 
+/* Another number with each change to what Python passes: structures.py has the same one. */
+enum { INTERFACE = 2 };
+EXPORT int gpt2_interface(void);
+
 EXPORT runtime_t *gpt2_runtime_new(int num_threads);
 EXPORT void gpt2_runtime_free(runtime_t *runtime);
 
-/* Computes the rows, writes their keys and values, fills `logits` and `hidden`. 0, or -1 where memory is missing. */
-EXPORT int gpt2_forward(runtime_t *runtime, const model_t *model, const cache_t *cache, const batch_t *batch);
+/* Computes the rows, writes their keys and values, fills `logits` and `hidden`. 0, or the kind of a fault that `fault`
+ * tells of: then nothing was written. */
+EXPORT int gpt2_forward(runtime_t *runtime, const model_t *model, const cache_t *cache, const batch_t *batch,
+                        fault_t *fault);
 
 /* 1 when sums of int8 products have an instruction of their own here, and bfloat16's have: bits 0 and 1. */
 EXPORT int gpt2_features(void);
