@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Literal
 
 import httpx
 import pytest
@@ -6,9 +7,14 @@ from sse_starlette.sse import AppStatus
 
 from gpt2svc.app import create_app, services_of_app
 from gpt2svc.config import Settings
+from gpt2svc.engine.sampling_params import SamplingParams
+from gpt2svc.engine.types import EngineRequest
 from gpt2svc.errors import StorageError
+from gpt2svc.models.native.library import NativeLibrary
 from gpt2svc.models.tokenizer import Tokenizer
+from gpt2svc.worker.client import WorkerClient
 from tests.fakes.engine import ScriptedEngine, ScriptedPool
+from tests.fakes.tiny_folder import write_tiny_folder
 from tests.fakes.tokenizer import write_tokenizer_folder
 
 
@@ -87,3 +93,35 @@ async def test_streams_are_left_to_end_by_themselves_at_a_signal(settings: Setti
     app = create_app(settings, engines=ScriptedPool(engine))
     async with app.router.lifespan_context(app):
         assert AppStatus.enable_automatic_graceful_drain is False
+
+
+def mapped_files(pid: int | None) -> str:
+    """Of a process; "" where the system does not tell."""
+    maps = Path(f"/proc/{pid}/maps")
+    return maps.read_text() if maps.exists() else ""
+
+
+@pytest.mark.parametrize(("speculation", "kernels"), [("auto", "torch"), ("off", "auto")])
+async def test_speculation_and_kernels_reach_the_worker_process(
+    tmp_path: Path, speculation: Literal["auto", "off"], kernels: Literal["auto", "torch"]
+) -> None:
+    settings = Settings(
+        data_dir=tmp_path / "data",
+        model=str(write_tiny_folder(tmp_path / "tiny")),
+        device="cpu",
+        speculation=speculation,
+        kernels=kernels,
+        drain_s=0,
+    )
+    app = create_app(settings)
+    async with app.router.lifespan_context(app):
+        client = services_of_app(app).engines.get()
+        assert isinstance(client, WorkerClient)
+        # Without weights the text is one token again and again: where it is guessed, a step brings several.
+        params = SamplingParams(seed=0, temperature=0, repetition_penalty=1.0, max_new_tokens=40)
+        outputs = [output async for output in client.submit(EngineRequest("a", (1, 2, 3), params))]
+        assert sum(len(output.token_ids) for output in outputs) == 40
+        assert (len(outputs) < 40) is (speculation == "auto")
+        library, mapped = NativeLibrary.find(), mapped_files(client.pid)
+        if library is not None and mapped:
+            assert (library.file.name in mapped) is (kernels == "auto")
