@@ -1,8 +1,11 @@
-"""The order of the test files, for a run in several processes: what takes long begins first, so none waits for it."""
+"""What several packages share, and the order of the files: what takes long begins first, so that none waits for it."""
 
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.fakes.chat_stack import ChatStack
 
 LONGEST = Path(__file__).parent / "e2e" / "test_soak.py"
 
@@ -11,3 +14,24 @@ LONGEST = Path(__file__).parent / "e2e" / "test_soak.py"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     slow_files = {item.path for item in items if item.get_closest_marker("slow") is not None}
     items.sort(key=lambda item: (item.path != LONGEST, item.path not in slow_files))
+
+
+@pytest.fixture
+async def stack(tmp_path: Path) -> AsyncIterator[ChatStack]:
+    """Started, and stopped after the test."""
+    stack = ChatStack(tmp_path)
+    await stack.start()
+    yield stack
+    stack.database.is_full = False
+    await stack.stop()
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Matrices this small gain nothing from threads, and lose much where other work keeps the cores busy."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
