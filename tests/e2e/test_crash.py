@@ -36,7 +36,7 @@ def test_kill_9_of_the_server_keeps_the_message_and_marks_the_reply_interrupted(
         num_stored = service.client.get(f"/api/generations/{generation_id}").json()["num_tokens"]
         [worker_pid] = service.worker_pids()
         service.kill()
-        wait_until(lambda: not is_running(worker_pid), lambda: "the worker outlived its server", timeout_s=10)
+        wait_until(lambda: not is_running(worker_pid), lambda: "the worker outlived its server")
     with Service(data_dir) as service:
         service.wait_for("/livez")
         user, reply = service.messages(conversation_id)

@@ -16,19 +16,19 @@ from tests.persistence.writer import text
 ROOT = Path(__file__).parents[2]
 
 
-async def _write_until_killed(path: Path, kept: dict[str, tuple[int, bool]], seconds: float) -> None:
-    """Notes what the writer said it had written."""
+async def _write_until_killed(path: Path, kept: dict[str, tuple[int, bool]], num_writes: int, seconds: float) -> None:
+    """So many seconds after so many writes. Notes what the writer said it had written."""
     writer = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.persistence.writer", str(path)), stdout=subprocess.PIPE, cwd=ROOT
     )
     assert writer.stdout is not None
-    first = await writer.stdout.readline()
+    lines = b"".join([await writer.stdout.readline() for _ in range(num_writes)])
     await asyncio.sleep(seconds)
     writer.kill()
-    rest = await writer.stdout.read()
+    lines += await writer.stdout.read()
     await writer.wait()
-    assert first
-    for line in (first + rest).decode().split("\n")[:-1]:
+    assert lines.count(b"\n") >= num_writes
+    for line in lines.decode().split("\n")[:-1]:
         generation_id, num_tokens, has_ended = line.split(" ")
         kept[generation_id] = (int(num_tokens), has_ended == "1")
 
@@ -38,7 +38,7 @@ async def test_what_was_written_survives_the_death_of_the_process(path: Path) ->
     kept: dict[str, tuple[int, bool]] = {}
     moments = random.Random(0)
     for _ in range(8):
-        await _write_until_killed(path, kept, seconds=moments.uniform(0, 0.15))
+        await _write_until_killed(path, kept, moments.randint(1, 40), seconds=moments.uniform(0, 0.01))
 
     async with Database(path) as database:
         await database.write(lambda uow: uow.generations.interrupt_active())

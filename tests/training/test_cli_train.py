@@ -104,7 +104,7 @@ def start(*flags: str) -> "subprocess.Popen[str]":
 
 
 def wait_for(path: Path, process: "subprocess.Popen[str]") -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 100
     while not path.exists() and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.02)
 

@@ -243,10 +243,10 @@ async def test_a_hung_worker_is_replaced(open_client) -> None:
 
 
 async def test_an_idle_worker_is_not_taken_for_hung(open_client) -> None:
-    async with open_client(policy=RestartPolicy(backoff_s=0.01, hang_s=1.5, max_load_crashes=100)) as client:
+    async with open_client(policy=RestartPolicy(backoff_s=0.01, hang_s=3.0, max_load_crashes=100)) as client:
         await collect(client, request())
         pid = client.pid
-        await asyncio.sleep(3)
+        await asyncio.sleep(4)
         assert client.pid == pid
         assert await collect(client, request()) == ((1, 2, 3), "length")
         assert client.pid == pid
