@@ -5,11 +5,9 @@
 GPT-2 124M's shapes with random weights, float32. The ratios are medians over rounds, in which the three ways alternate.
 """
 
-import argparse
 import os
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,8 +16,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the service runs
 
 import torch
 from transformers import GPT2LMHeadModel
-from transformers.utils import logging
 
+from bench.engine_options import clock_of, parsed, timing_parser
 from bench.random_model import VOCAB_SIZE, write_random_gpt2
 from gpt2svc.engine.config import EngineConfig
 from gpt2svc.engine.core import EngineCore
@@ -31,17 +29,10 @@ from gpt2svc.models.gpt2 import GPT2
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Beam search beside greedy sequences and transformers.")
+    parser = timing_parser("Beam search beside greedy sequences and transformers.", num_new=32)
     parser.add_argument("--beams", type=int, nargs="+", default=[4, 8])
-    parser.add_argument("--prompt", type=int, default=64)
-    parser.add_argument("--new", type=int, default=32)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=None)
-    parser.add_argument("--cpu-time", action="store_true", help="on a busy machine, with --threads 1: processor time")
-    options = parser.parse_args()
-    clock = time.thread_time if options.cpu_time else time.perf_counter
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    options = parsed(parser)
+    clock = clock_of(options)
     set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as folder:
         reference = GPT2LMHeadModel.from_pretrained(write_random_gpt2(Path(folder))).eval()

@@ -1,6 +1,6 @@
 """Decoding speed of the engine beside transformers' `generate`, in one run on one machine.
 
-    python bench/engine_decode.py [--batches 1 8 32] [--dtypes float32 bfloat16] [--prompt 64] [--new 64]
+    python -m bench.engine_decode [--batches 1 8 32] [--dtypes float32 bfloat16] [--prompt 64] [--new 64]
 
 GPT-2 124M shapes (or --shape tiny: 4 layers, width 256) with random weights. Prints tokens a second over prompt
 reading and decoding, the median of the rounds, and the ratio; ours greedy and with the default sampling settings,
@@ -11,16 +11,15 @@ import argparse
 import os
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel
-from transformers.utils import logging
+from transformers import GPT2LMHeadModel
 
+from bench.engine_options import clock_of, decoding_parser, parsed, random_reference
 from gpt2svc.engine.config import EngineConfig
 from gpt2svc.engine.core import EngineCore
 from gpt2svc.engine.generate import generate
@@ -28,28 +27,12 @@ from gpt2svc.engine.loader import load_engine
 from gpt2svc.engine.sampling_params import SamplingParams
 from gpt2svc.models.folder import ModelFolder
 
-SHAPES = {
-    "gpt2": {},
-    "tiny": {"n_layer": 4, "n_embd": 256, "n_head": 4, "vocab_size": 8192},
-}
-
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Decoding speed beside transformers.")
-    parser.add_argument("--shape", choices=SHAPES, default="gpt2")
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 32])
-    parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
-    parser.add_argument("--prompt", type=int, default=64)
-    parser.add_argument("--new", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=None)
+    parser = decoding_parser("Decoding speed beside transformers.", num_new=64)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--cpu-time", action="store_true", help="on a busy machine, with --threads 1: processor time")
-    options = parser.parse_args()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    torch.manual_seed(0)
-    reference = GPT2LMHeadModel(GPT2Config(**SHAPES[options.shape], bos_token_id=0, eos_token_id=0)).eval()
+    options = parsed(parser)
+    reference = random_reference(options.shape)
     print(f"{options.shape}, {options.prompt} + {options.new} tokens, tokens/s (ratio to transformers)")
     print("dtype      batch  transformers        greedy       sampled")
     with tempfile.TemporaryDirectory() as folder:
@@ -89,7 +72,7 @@ def _compare(model: GPT2LMHeadModel, core: EngineCore, dtype: str, batch: int, o
         lambda: generate(core, prompts, sampled),
     ]
     seconds: list[list[float]] = [[], [], []]
-    clock = time.process_time if options.cpu_time else time.perf_counter
+    clock = clock_of(options)
     for _ in range(options.rounds):
         for way, times in zip(ways, seconds, strict=True):
             _forget_prefixes(core, options.prompt)

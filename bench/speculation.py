@@ -1,6 +1,6 @@
 """Prompt look-up decoding on and off: the same tokens, and how many times as fast, in one run on one machine.
 
-    python bench/speculation.py [--shape gpt2|tiny] [--dtypes float32 bfloat16] [--batches 1 8 32] [--new 128]
+    python -m bench.speculation [--shape gpt2|tiny] [--dtypes float32 bfloat16] [--batches 1 8 32] [--new 128]
 
 Random weights. Greedy replies of such a model repeat themselves soon; replies sampled from its whole distribution never
 do. The ratio is the median over rounds, in which the two ways alternate; beside it how many tokens a step brought.
@@ -10,18 +10,14 @@ import argparse
 import os
 import statistics
 import tempfile
-import time
 from dataclasses import replace
 from pathlib import Path
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the service runs
 
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel
-from transformers.utils import logging
 
-from bench.engine_decode import SHAPES
+from bench.engine_options import clock_of, decoding_parser, parsed, random_reference
 from gpt2svc.engine.config import EngineConfig
 from gpt2svc.engine.core import EngineCore
 from gpt2svc.engine.device import resolve_dtype, set_num_threads
@@ -37,20 +33,8 @@ TEXTS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Prompt look-up decoding on and off.")
-    parser.add_argument("--shape", choices=SHAPES, default="gpt2")
-    parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 32])
-    parser.add_argument("--prompt", type=int, default=64)
-    parser.add_argument("--new", type=int, default=128)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=None)
-    parser.add_argument("--cpu-time", action="store_true", help="on a busy machine, with --threads 1: processor time")
-    options = parser.parse_args()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    torch.manual_seed(0)
-    reference = GPT2LMHeadModel(GPT2Config(**SHAPES[options.shape], bos_token_id=0, eos_token_id=0)).eval()
+    options = parsed(decoding_parser("Prompt look-up decoding on and off.", num_new=128))
+    reference = random_reference(options.shape)
     print(
         f"{options.shape}, {options.prompt} + {options.new} tokens: look-up off (tokens/s), on (ratio), tokens a step"
     )
@@ -78,7 +62,7 @@ def _compare(
     ]
     prompts = torch.randint(1, model.vocab_size, (batch, options.prompt)).tolist()
     params = replace(params, max_new_tokens=options.new)
-    clock = time.process_time if options.cpu_time else time.perf_counter
+    clock = clock_of(options)
     seconds: list[list[float]] = [[], []]
     replies: list[object] = [None, None]
     num_steps = 0
