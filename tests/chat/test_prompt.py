@@ -1,7 +1,7 @@
 """What the model gets to read, and what drops when it is too much."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpt2svc.chat.prompt import Prompt, PromptBudget, build_prompt, render_messages
+from gpt2svc.chat.unstored_message import unstored_message
 from gpt2svc.errors import ContextWindowError
 from gpt2svc.models.tokenizer import Tokenizer
 from gpt2svc.persistence.records import MessageRecord, Role, Status
@@ -21,22 +22,8 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 
 
 def message(number: int, content: str, role: Role | None = None, status: Status = "completed") -> MessageRecord:
-    return MessageRecord(
-        id=f"m{number}",
-        conversation_id="c",
-        parent_id=None,
-        role=role if role is not None else ("user", "assistant")[number % 2],
-        content=content,
-        status=status,
-        generation_id=None,
-        settings=None,
-        model=None,
-        model_revision=None,
-        usage=None,
-        finish_reason=None,
-        error=None,
-        created_at=datetime(2026, 11, 21, tzinfo=UTC),
-    )
+    spoken = unstored_message(role or ("user", "assistant")[number % 2], content, message_id=f"m{number}")
+    return replace(spoken, status=status)
 
 
 def talk(*contents: str) -> list[MessageRecord]:

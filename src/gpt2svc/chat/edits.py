@@ -1,12 +1,11 @@
 """A reply in the user's own words: a message beside it, with nothing generated."""
 
-import hashlib
-import json
 from dataclasses import dataclass
 
 from gpt2svc.chat.text_input import check_content, check_idempotency_key
 from gpt2svc.errors import ConversationBusyError, InvalidInputError
 from gpt2svc.persistence.database import Database
+from gpt2svc.persistence.idempotency_keys import hash_of_request
 from gpt2svc.persistence.records import MessageRecord
 from gpt2svc.persistence.unit_of_work import UnitOfWork
 
@@ -37,7 +36,6 @@ class EditService:
         """
         content = check_content(content)
         key = check_idempotency_key(idempotency_key)
-        body = json.dumps(["edit", conversation_id, message_id, content])
         new_id = self._database.ids.new_message_id()
 
         async def work(uow: UnitOfWork) -> EditedMessage:
@@ -47,7 +45,7 @@ class EditService:
                 record = await uow.idempotency_keys.claim(
                     owner=owner,
                     key=key,
-                    body_hash=hashlib.sha256(body.encode()).hexdigest(),
+                    body_hash=hash_of_request(["edit", conversation_id, message_id, content]),
                     conversation_id=conversation.id,
                     user_message_id=edited.parent_id or "",
                     message_id=new_id,

@@ -1,9 +1,9 @@
 """What a reply answers: its conversation, the path from the root, and what the last prompt left out."""
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 from gpt2svc.chat.turn_request import Continuation, NewMessage, Regeneration, ReplyCut, TurnRequest
+from gpt2svc.chat.unstored_message import unstored_message
 from gpt2svc.errors import ConversationBusyError, InvalidInputError, NotFoundError
 from gpt2svc.persistence.records import ConversationRecord, GenerationRecord, MessageRecord, TokenRecord
 from gpt2svc.persistence.unit_of_work import UnitOfWork
@@ -55,7 +55,7 @@ async def read_history(uow: UnitOfWork, request: TurnRequest) -> History:
                 path = await _path(uow, conversation.id, parent_id)
             except NotFoundError as error:
                 raise NotFoundError("message", error.identifier, field="parent_id") from error
-            path = (*path, _unstored_message(conversation.id, content, parent_id))
+            path = (*path, unstored_message("user", content, conversation_id=conversation.id, parent_id=parent_id))
         case Regeneration(message_id):
             path = await path_to_question(uow, conversation.id, message_id)
         case Continuation(message_id, cut):
@@ -108,22 +108,3 @@ async def _generation(uow: UnitOfWork, generation_id: str, owner: str) -> Genera
         return await uow.generations.get(generation_id, owner)
     except NotFoundError:
         return None
-
-
-def _unstored_message(conversation_id: str, content: str, parent_id: str | None) -> MessageRecord:
-    return MessageRecord(
-        id="",
-        conversation_id=conversation_id,
-        parent_id=parent_id,
-        role="user",
-        content=content,
-        status="completed",
-        generation_id=None,
-        settings=None,
-        model=None,
-        model_revision=None,
-        usage=None,
-        finish_reason=None,
-        error=None,
-        created_at=datetime.now(UTC),
-    )

@@ -1,11 +1,10 @@
 """What a turn is asked to be: a new message, another reply, or the rest of one."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gpt2svc.persistence.idempotency_keys import hash_of_request
 from gpt2svc.persistence.unset import Unset
 
 
@@ -54,8 +53,7 @@ class TurnRequest:
     @property
     def body_hash(self) -> str:
         """The same for the same request only."""
-        body = [self.conversation_id, *_words(self.subject), dict(self.settings)]
-        return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+        return hash_of_request([self.conversation_id, *_words(self.subject), dict(self.settings)])
 
 
 def _words(subject: Subject) -> list[Any]:

@@ -11,7 +11,7 @@ from gpt2svc.chat.reply_plan import ReplyPlanner
 from gpt2svc.chat.text_input import check_content, check_idempotency_key
 from gpt2svc.chat.titles import title_from_message
 from gpt2svc.chat.turn_request import Continuation, NewMessage, Regeneration, ReplyCut, Subject, TurnRequest
-from gpt2svc.errors import ConversationBusyError, IdempotencyMismatchError, OverloadedError
+from gpt2svc.errors import ConversationBusyError, OverloadedError
 from gpt2svc.generation.admission import Admission, Permit
 from gpt2svc.generation.job import GenerationJob
 from gpt2svc.generation.settings import SamplingSettings
@@ -222,17 +222,8 @@ def _num_new_tokens(asked: Mapping[str, Any]) -> int:
 
 async def _find_replay(uow: UnitOfWork, request: TurnRequest) -> AcceptedTurn | None:
     """Raises IdempotencyMismatchError."""
-    if request.idempotency_key is None:
-        return None
-    record = await uow.idempotency_keys.get(request.owner, request.idempotency_key)
-    if record is None:
-        return None
-    if record.body_hash != request.body_hash:
-        raise IdempotencyMismatchError(
-            "This Idempotency-Key was used before with another request. Use a new key for a new message.",
-            field="Idempotency-Key",
-        )
-    return _replay(record)
+    record = await uow.idempotency_keys.find_replay(request.owner, request.idempotency_key, request.body_hash)
+    return None if record is None else _replay(record)
 
 
 def _replay(record: IdempotencyRecord) -> AcceptedTurn:

@@ -1,10 +1,10 @@
 """`gpt2svc chat` without a service: the conversation lives in this process and ends with it."""
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from gpt2svc.chat.prompt import TURN_LABELS, PromptBudget, build_prompt, encode_messages
+from gpt2svc.chat.unstored_message import unstored_message
 from gpt2svc.cli.local_engine import LocalEngine, LocalReply, drawn_seed
 from gpt2svc.engine.types import EngineRequest
 from gpt2svc.errors import InvalidInputError
@@ -12,7 +12,7 @@ from gpt2svc.generation.reply_ends import stop_strings_of, stop_token_ids_of
 from gpt2svc.generation.reply_text import ReplyText
 from gpt2svc.generation.settings import SamplingSettings
 from gpt2svc.models.tokenizer import Tokenizer
-from gpt2svc.persistence.records import MessageRecord, Role
+from gpt2svc.persistence.records import MessageRecord
 
 
 class LocalChat:
@@ -41,7 +41,7 @@ class LocalChat:
                     text += token.text
                     yield token.text
         finally:
-            self._messages.append(_message(f"reply_{self._num_replies}", "assistant", text))
+            self._messages.append(unstored_message("assistant", text, message_id=f"reply_{self._num_replies}"))
         if local_reply.finish_reason == "length":
             self.ending = "cut at max_new_tokens"
 
@@ -55,7 +55,7 @@ class LocalChat:
         sampling.require_asked(settings)
         sampling = sampling.as_applied()
         max_tokens = self._budget.num_prompt_tokens(self._engine.info.n_positions, sampling.max_new_tokens)
-        message = _message(f"message_{self._num_replies}", "user", content)
+        message = unstored_message("user", content, message_id=f"message_{self._num_replies}")
         prompt = build_prompt(
             [*self._messages, message],
             self._engine.tokenizer,
@@ -81,23 +81,4 @@ class LocalChat:
 
 def encode_message(content: str, tokenizer: Tokenizer) -> tuple[int, ...]:
     """The prompt of a conversation that begins with `content`. Raises InvalidInputError."""
-    return encode_messages([_message("message_0", "user", content)], tokenizer)[1]
-
-
-def _message(identifier: str, role: Role, content: str) -> MessageRecord:
-    return MessageRecord(
-        id=identifier,
-        conversation_id="",
-        parent_id=None,
-        role=role,
-        content=content,
-        status="completed",
-        generation_id=None,
-        settings=None,
-        model=None,
-        model_revision=None,
-        usage=None,
-        finish_reason=None,
-        error=None,
-        created_at=datetime.now(UTC),
-    )
+    return encode_messages([unstored_message("user", content)], tokenizer)[1]

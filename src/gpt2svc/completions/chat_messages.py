@@ -15,10 +15,10 @@ A model with a chat template of its own gets them by that, system messages as on
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final, Literal
 
 from gpt2svc.chat.prompt import TURN_LABELS, build_prompt, count_message, encode_messages
+from gpt2svc.chat.unstored_message import unstored_message
 from gpt2svc.completions.prompts import MAX_ESTIMATE, EncodedPrompt, check_length
 from gpt2svc.errors import ContextWindowError, InvalidInputError
 from gpt2svc.models.tokenizer import Tokenizer
@@ -38,7 +38,6 @@ CHAT_TEMPLATE: Final = (
 )
 
 _LABEL = re.compile(r"^(?=" + "|".join(map(re.escape, TURN_LABELS)) + ")", re.MULTILINE)
-_EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,7 @@ class ChatMessages:
     def turns(self) -> Sequence[MessageRecord]:
         """Users' and assistants' messages with text, named by their place in `messages`."""
         return [
-            _record(str(index), message.role, message.content)
+            unstored_message(message.role, message.content, message_id=str(index))
             for index, message in enumerate(self.messages)
             if message.role != "system" and message.content.strip()
         ]
@@ -123,23 +122,3 @@ def render(messages: ChatMessages, tokenizer: Tokenizer, n_positions: int) -> Re
         if preamble:
             counts.append((index, "system", len(tokenizer.encode(preamble))))
     return Rendered(text, prompt.token_ids, prompt.num_dropped, tuple(sorted(counts)))
-
-
-def _record(identifier: str, role: ChatRole, content: str) -> MessageRecord:
-    """As the renderer of conversations takes it."""
-    return MessageRecord(
-        id=identifier,
-        conversation_id="",
-        parent_id=None,
-        role=role,
-        content=content,
-        status="completed",
-        generation_id=None,
-        settings=None,
-        model=None,
-        model_revision=None,
-        usage=None,
-        finish_reason=None,
-        error=None,
-        created_at=_EPOCH,
-    )

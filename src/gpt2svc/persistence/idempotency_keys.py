@@ -1,8 +1,10 @@
 """Idempotency keys in the store: which request already brought which reply."""
 
-from collections.abc import Callable
+import hashlib
+import json
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, delete, exists, insert, select
 
@@ -15,6 +17,11 @@ from gpt2svc.persistence.tables import ConversationRow, IdempotencyKeyRow
 KEY_LIFETIME: Final = timedelta(hours=24)
 
 _COLUMNS: Final = tuple(IdempotencyKeyRow.__table__.c)
+
+
+def hash_of_request(words: Sequence[Any]) -> str:
+    """The same for the same request only. `words` are all that tells it from others, as JSON can write them."""
+    return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()
 
 
 class IdempotencyKeyRepository:
@@ -30,6 +37,19 @@ class IdempotencyKeyRepository:
         )
         row = (await self._connection.execute(statement)).mappings().one_or_none()
         return None if row is None else IdempotencyRecord(**row)
+
+    async def find_replay(self, owner: str, key: str | None, body_hash: str) -> IdempotencyRecord | None:
+        """What the same request brought before; None for a new request, and for one without a key.
+
+        Raises IdempotencyMismatchError when the key came with another body.
+        """
+        record = None if key is None else await self.get(owner, key)
+        if record is not None and record.body_hash != body_hash:
+            raise IdempotencyMismatchError(
+                f"The Idempotency-Key {key!r} was used before, with another request. Use a new key for a new one.",
+                field="Idempotency-Key",
+            )
+        return record
 
     async def claim(
         self,
@@ -48,12 +68,8 @@ class IdempotencyKeyRepository:
         the one given creates nothing and attaches to that. Raises IdempotencyMismatchError when the key came with
         another body, NotFoundError for the conversation.
         """
-        earlier = await self.get(owner, key)
+        earlier = await self.find_replay(owner, key, body_hash)
         if earlier is not None:
-            if earlier.body_hash != body_hash:
-                raise IdempotencyMismatchError(
-                    f"The Idempotency-Key {key!r} was used before, with another request.", field="Idempotency-Key"
-                )
             return earlier
         is_there = exists().where(ConversationRow.id == conversation_id)
         if not (await self._connection.execute(select(is_there))).scalar_one():

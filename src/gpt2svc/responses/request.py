@@ -1,7 +1,5 @@
 """What a response of /v1/responses is asked to be."""
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +8,7 @@ from gpt2svc.chat.prompt import TURN_LABELS, PromptBudget
 from gpt2svc.completions.chat_messages import ChatMessage, ChatMessages
 from gpt2svc.completions.service import CompletionRequest
 from gpt2svc.generation.settings import SamplingSettings
+from gpt2svc.persistence.idempotency_keys import hash_of_request
 from gpt2svc.persistence.records import InputItem
 
 
@@ -25,6 +24,7 @@ class ResponseRequest:
     previous_response_id: str | None
     drops_oldest: bool
     is_length_asked: bool
+    length_field: str  # what the request calls the length
     is_detached: bool
     echo: Mapping[str, Any]
     idempotency_key: str | None
@@ -33,7 +33,7 @@ class ResponseRequest:
     @property
     def body_hash(self) -> str:
         """The same for the same request only."""
-        return hashlib.sha256(json.dumps(["response", dict(self.body)], sort_keys=True).encode()).hexdigest()
+        return hash_of_request(["response", dict(self.body)])
 
     def completion(self, items: Sequence[InputItem], budget: PromptBudget) -> CompletionRequest:
         """Of one text, which answers `items`."""
@@ -54,5 +54,5 @@ class ResponseRequest:
             owner=self.owner,
             is_length_asked=self.is_length_asked,
             turn_labels=TURN_LABELS,
-            length_field="max_output_tokens",
+            length_field=self.length_field,
         )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gpt2svc.completions.completion import CompletionFacts
-from gpt2svc.errors import IdempotencyMismatchError, InvalidInputError, NotFoundError
+from gpt2svc.errors import InvalidInputError, NotFoundError
 from gpt2svc.persistence.records import (
     ACTIVE_STATUSES,
     ChainLink,
@@ -69,15 +69,8 @@ async def read_response(uow: UnitOfWork, response: ResponseRecord, *, is_replaye
 
 async def find_replay(uow: UnitOfWork, asked: ResponseRequest) -> StoredResponse | None:
     """Raises IdempotencyMismatchError."""
-    if asked.idempotency_key is None:
-        return None
-    record = await uow.idempotency_keys.get(asked.owner, asked.idempotency_key)
+    record = await uow.idempotency_keys.find_replay(asked.owner, asked.idempotency_key, asked.body_hash)
     if record is None:
         return None
-    if record.body_hash != asked.body_hash:
-        raise IdempotencyMismatchError(
-            "This Idempotency-Key was used before with another request. Use a new key for a new one.",
-            field="Idempotency-Key",
-        )
     response = await uow.responses.of_conversation(record.conversation_id, asked.owner)
     return await read_response(uow, response, is_replayed=True)
