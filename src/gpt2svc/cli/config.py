@@ -1,10 +1,11 @@
 """`gpt2svc config show`: each setting, its value, and where that came from."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from gpt2svc.cli.output import write, write_json
+from gpt2svc.cli.flags import AsOneJsonObject
+from gpt2svc.cli.output import write_json, write_table
 
 if TYPE_CHECKING:
     from gpt2svc.config import Settings
@@ -20,7 +21,7 @@ def _root() -> None:
 
 
 @config_app.command()
-def show(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+def show(as_json: AsOneJsonObject = False) -> None:
     """Show each setting's value and source: GPT2SVC_* variables win over .env, that over gpt2svc.toml, and defaults."""
     from gpt2svc.config import load_settings
 
@@ -28,10 +29,7 @@ def show(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON ob
     if as_json:
         write_json({row["name"]: {key: row[key] for key in ("value", "source", "help")} for row in rows})
         return
-    name_width = max(len(row["name"]) for row in rows)
-    value_width = max(len(_shown(row["value"])) for row in rows)
-    for row in rows:
-        write(f"{row['name']:<{name_width}}  {_shown(row['value']):<{value_width}}  {row['source']}")
+    write_table([(row["name"], _shown(row["value"]), row["source"]) for row in rows])
 
 
 def describe_settings(settings: "Settings") -> list[dict[str, Any]]:

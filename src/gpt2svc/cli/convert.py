@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from gpt2svc.cli.flags import AsOneJsonObject
 from gpt2svc.cli.output import message, write, write_json
 
 
@@ -18,7 +19,7 @@ def convert(
             "--allow-pickle", help="Read pickle weights too, in a process of its own. Only from who you trust."
         ),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsOneJsonObject = False,
 ) -> None:
     """Convert a checkpoint to safetensors: OpenAI's GPT-2 (TensorFlow), GPT-1 (numpy), or pytorch_model.bin.
 

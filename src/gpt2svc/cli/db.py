@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from gpt2svc.cli.flags import AsOneJsonObject, DatabaseDataDir
 from gpt2svc.cli.output import write, write_json
 from gpt2svc.cli.transfer import export_conversations, import_conversations
 
@@ -17,12 +18,9 @@ db_app = typer.Typer(
 db_app.command("export")(export_conversations)
 db_app.command("import")(import_conversations)
 
-_DATA_DIR = typer.Option(None, "--data-dir", help="Folder of the database; else as configured.", show_default=False)
-_AS_JSON = typer.Option(False, "--json", help="Print one JSON object.")
-
 
 @db_app.command()
-def upgrade(data_dir: Path | None = _DATA_DIR, as_json: bool = _AS_JSON) -> None:
+def upgrade(data_dir: DatabaseDataDir = None, as_json: AsOneJsonObject = False) -> None:
     """Create the database, or bring its schema to this release's; `serve` does the same when it starts.
 
     An existing file is first copied beside itself. Stop the service before.
@@ -50,7 +48,7 @@ def upgrade(data_dir: Path | None = _DATA_DIR, as_json: bool = _AS_JSON) -> None
 
 
 @db_app.command()
-def current(data_dir: Path | None = _DATA_DIR, as_json: bool = _AS_JSON) -> None:
+def current(data_dir: DatabaseDataDir = None, as_json: AsOneJsonObject = False) -> None:
     """Show the schema revision of the database, and whether it is this release's. Changes nothing."""
     from gpt2svc.persistence.migration_scripts import HEAD_REVISION
     from gpt2svc.persistence.schema import read_revision

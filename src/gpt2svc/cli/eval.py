@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gpt2svc.cli.output import message, write, write_json
+from gpt2svc.cli.flags import AsJson, Device, Dtype, Model, Quantize
+from gpt2svc.cli.output import message, write, write_json, write_table
 from gpt2svc.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -34,9 +35,7 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="starter, a pulled hub name, or a folder.", show_default="starter")
-    ] = None,
+    model: Model = None,
     url: Annotated[
         str | None, typer.Option(help="Measure the model of the service there, such as http://127.0.0.1:8000.")
     ] = None,
@@ -47,7 +46,7 @@ def evaluate(
         str | None, typer.Option(metavar="RUN", help="Compare with an earlier evaluation: its id, or `last`.")
     ] = None,
     history: Annotated[bool, typer.Option("--history", help="List the earlier evaluations instead.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
     window: Annotated[
         int | None, typer.Option(help="Tokens read at once; default: the model's context.", show_default=False)
     ] = None,
@@ -64,9 +63,9 @@ def evaluate(
     stop: Annotated[
         list[str] | None, typer.Option(help="Text that ends a written completion; several times if need be.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
-    dtype: Annotated[str | None, typer.Option(help="auto, float32, bfloat16.")] = None,
-    quantize: Annotated[str | None, typer.Option(help="none, int8 or int4: weights in fewer bits.")] = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    quantize: Quantize = None,
     data_dir: Annotated[Path | None, typer.Option(help="Where pulled models and earlier evaluations are.")] = None,
 ) -> None:
     """Measure a model on a file: perplexity, bits per byte, word perplexity and next-token accuracy.
@@ -224,7 +223,7 @@ def _print_table(report: "EvaluationReport", baseline: "EvaluationReport | None"
             verdict = "" if entry.is_better is None else "better" if entry.is_better else "worse"
             compared = (_number(entry.baseline), f"{entry.change:+,.{_DIGITS}f}", verdict)
         rows.append((name, _number(report.metrics[name]), *compared))
-    _print_rows(rows)
+    write_table(rows)
     if report.confusion is not None:
         _print_confusion(report.confusion["labels"], report.confusion["rows"])
     if "bleu_signature" in report.settings:
@@ -243,7 +242,7 @@ def _print_confusion(labels: list[str], rows: list[list[int]]) -> None:
     if len(labels) > _MAX_SHOWN_LABELS:
         return
     write("")
-    _print_rows(
+    write_table(
         [("label \\ taken for", *labels), *((label, *map(str, row)) for label, row in zip(labels, rows, strict=True))]
     )
 
@@ -258,13 +257,7 @@ def _print_history(history: "EvaluationHistory", *, as_json: bool) -> None:
     for report in reports:
         numbers = [_number(report.metrics[name]) if name in report.metrics else "" for name in names]
         rows.append((report.id, report.created_at, report.model, report.data, *numbers))
-    _print_rows(rows)
-
-
-def _print_rows(rows: list[tuple[str, ...]]) -> None:
-    widths = [max(len(row[i]) for row in rows if i < len(row)) for i in range(max(map(len, rows)))]
-    for row in rows:
-        write("  ".join(f"{cell:<{widths[i]}}" for i, cell in enumerate(row)).rstrip())
+    write_table(rows)
 
 
 def _number(value: Any) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from gpt2svc.cli.flags import AsOneJsonObject, Model, ModelsDataDir
 from gpt2svc.cli.output import message, write, write_json
 from gpt2svc.errors import ConfigError, InvalidInputError
 
@@ -21,15 +22,13 @@ def _root() -> None:
 @export_app.command("onnx")
 def export_onnx(
     output: Annotated[Path, typer.Option(metavar="DIR", help="New folder for the exported model.")],
-    model: Annotated[
-        str | None, typer.Option(help="starter, a pulled hub name, or a folder.", show_default="starter")
-    ] = None,
+    model: Model = None,
     quantize: Annotated[
         str | None, typer.Option(metavar="q8", help="Write model_quantized.onnx too: 8 bits a weight.")
     ] = None,
     fp16: Annotated[bool, typer.Option("--fp16", help="Write model_fp16.onnx too.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    data_dir: Annotated[Path | None, typer.Option(help="Where pulled models are.")] = None,
+    as_json: AsOneJsonObject = False,
+    data_dir: ModelsDataDir = None,
 ) -> None:
     """Write a model as ONNX: GPT-2 with its KV cache as Transformers.js and onnxruntime take it, GPT-1, classifiers.
 

@@ -3,11 +3,11 @@
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from gpt2svc.cli.flags import Device, Dtype, Model, ModelsDataDir, Quantize
 from gpt2svc.cli.output import message, write, write_json
 from gpt2svc.cli.sampling_flags import with_sampling_flags
 from gpt2svc.errors import InvalidInputError
@@ -37,11 +37,11 @@ def generate(
     as_json: bool = typer.Option(
         False, "--json", help="Print one JSON object; with --stream, one line for each token and each ending."
     ),
-    model: str | None = typer.Option(None, help="starter, a hub name, or a folder.", show_default="starter"),
-    device: str | None = typer.Option(None, help="auto, cpu, cuda, cuda:1, mps."),
-    dtype: str | None = typer.Option(None, help="auto, float32, bfloat16, float16."),
-    quantize: str | None = typer.Option(None, help="none, int8 or int4: weights in fewer bits."),
-    data_dir: Path | None = typer.Option(None, help="Where pulled models are."),
+    model: Model = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    quantize: Quantize = None,
+    data_dir: ModelsDataDir = None,
     settings: Mapping[str, Any],
 ) -> None:
     """Continue a text, without a service: gpt2svc generate "Once upon a time" --stream."""

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import typer
 
-from gpt2svc.cli.output import message, write, write_json
+from gpt2svc.cli.flags import AsJson, DatabaseDataDir
+from gpt2svc.cli.output import message, write, write_json, write_table
 
 if TYPE_CHECKING:
     from gpt2svc.persistence.database import Database
@@ -17,8 +18,6 @@ T = TypeVar("T")
 
 keys_app = typer.Typer(no_args_is_help=True, help="Create, list and revoke API keys, also while the service runs.")
 
-_DATA_DIR = typer.Option(None, "--data-dir", help="Folder of the database; else as configured.", show_default=False)
-_AS_JSON = typer.Option(False, "--json", help="Print JSON.")
 _KEY_ID = typer.Argument(..., metavar="KEY_ID", help="As `gpt2svc keys list` shows it: key_…")
 
 _HEADINGS = ("ID", "NAME", "SCOPES", "CREATED", "REVOKED")
@@ -30,8 +29,8 @@ def create(
     scope: list[str] = typer.Option(
         ["chat"], "--scope", help="chat: conversations and completions. admin: metrics. May be given twice."
     ),
-    data_dir: Path | None = _DATA_DIR,
-    as_json: bool = _AS_JSON,
+    data_dir: DatabaseDataDir = None,
+    as_json: AsJson = False,
 ) -> None:
     """Create a key and print it: this once, for the service keeps only a digest of it."""
     from gpt2svc.persistence.key_secret import new_secret, secret_digest
@@ -49,16 +48,13 @@ def create(
 
 
 @keys_app.command("list")
-def list_keys(data_dir: Path | None = _DATA_DIR, as_json: bool = _AS_JSON) -> None:
+def list_keys(data_dir: DatabaseDataDir = None, as_json: AsJson = False) -> None:
     """List all keys, revoked ones too, without their secrets."""
     records = _run(data_dir, _list)
     if as_json:
         write_json([_described(record) for record in records])
         return
-    rows = [_HEADINGS, *map(_row, records)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(_HEADINGS))]
-    for row in rows:
-        write("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+    write_table([_HEADINGS, *map(_row, records)])
 
 
 @keys_app.command()
@@ -67,8 +63,8 @@ def revoke(
     forget: bool = typer.Option(
         False, "--forget", help="Take it off the list too. With none left, a service on loopback is open again."
     ),
-    data_dir: Path | None = _DATA_DIR,
-    as_json: bool = _AS_JSON,
+    data_dir: DatabaseDataDir = None,
+    as_json: AsJson = False,
 ) -> None:
     """Make a key useless. What was written with it stays, out of everybody's reach."""
 

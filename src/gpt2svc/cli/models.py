@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from gpt2svc.cli.output import message, write, write_json
+from gpt2svc.cli.flags import AsJson
+from gpt2svc.cli.output import message, write, write_json, write_table
 from gpt2svc.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from gpt2svc.models.hub import DownloadProgress
 
 _DATA_DIR = typer.Option(None, "--data-dir", help="Folder of the database and downloaded models.")
-_JSON = typer.Option(False, "--json", help="Print JSON.")
 _NAME = typer.Argument(
     ..., metavar="MODEL", help="A hub name such as openai-community/gpt2, or gpt2 for short; @revision if wanted."
 )
@@ -29,7 +29,7 @@ models_app = typer.Typer(name="models", no_args_is_help=True, help="The models o
 
 
 @models_app.command("list")
-def list_models(data_dir: Path | None = _DATA_DIR, as_json: bool = _JSON) -> None:
+def list_models(data_dir: Path | None = _DATA_DIR, as_json: AsJson = False) -> None:
     """List the bundled model and those pulled from the hub."""
     from gpt2svc.models.catalogue import ModelCatalogue
 
@@ -37,17 +37,14 @@ def list_models(data_dir: Path | None = _DATA_DIR, as_json: bool = _JSON) -> Non
     if as_json:
         write_json([_described(entry) for entry in entries])
         return
-    rows = [_HEADINGS, *map(_row, entries)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(_HEADINGS))]
-    for row in rows:
-        write("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+    write_table([_HEADINGS, *map(_row, entries)])
     for entry in entries:
         if entry.problem:
             message(f"{entry.name} can't be used: {entry.problem}")
 
 
 @models_app.command("pull")
-def pull(name: str = _NAME, data_dir: Path | None = _DATA_DIR, as_json: bool = _JSON) -> None:
+def pull(name: str = _NAME, data_dir: Path | None = _DATA_DIR, as_json: AsJson = False) -> None:
     """Download a model from the hub, or bring it up to date. A download that was cut goes on where it stopped."""
     from gpt2svc.models.catalogue import STARTER
     from gpt2svc.models.hub import HubClient
@@ -68,7 +65,7 @@ def pull(name: str = _NAME, data_dir: Path | None = _DATA_DIR, as_json: bool = _
 def show(
     name: str = typer.Argument(..., metavar="MODEL", help='"starter", a pulled hub name, or a folder.'),
     data_dir: Path | None = _DATA_DIR,
-    as_json: bool = _JSON,
+    as_json: AsJson = False,
 ) -> None:
     """Check a model on this machine, its tokenizer too, and show what it is."""
     from gpt2svc.models.catalogue import ModelCatalogue

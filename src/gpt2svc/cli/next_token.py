@@ -3,11 +3,11 @@
 import math
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from gpt2svc.cli.flags import AsJsonLines, Device, Dtype, Model, ModelsDataDir, Quantize
 from gpt2svc.cli.output import message, write, write_json
 from gpt2svc.errors import ContextWindowError, Gpt2svcError, InvalidInputError
 
@@ -23,12 +23,12 @@ def next_token(
     prompt: str | None = typer.Argument(None, help="The text before it; without one, texts are asked for."),
     *,
     num_top: int = typer.Option(20, "--top", min=1, max=MAX_TOP, help="How many of the likeliest tokens to show."),
-    as_json: bool = typer.Option(False, "--json", help="Print one JSON object for each text, on one line."),
-    model: str | None = typer.Option(None, help="starter, a hub name, or a folder.", show_default="starter"),
-    device: str | None = typer.Option(None, help="auto, cpu, cuda, cuda:1, mps."),
-    dtype: str | None = typer.Option(None, help="auto, float32, bfloat16, float16."),
-    quantize: str | None = typer.Option(None, help="none, int8 or int4: weights in fewer bits."),
-    data_dir: Path | None = typer.Option(None, help="Where pulled models are."),
+    as_json: AsJsonLines = False,
+    model: Model = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    quantize: Quantize = None,
+    data_dir: ModelsDataDir = None,
 ) -> None:
     """Show the likeliest next tokens after a text, by the model itself: no sampling setting acts on them."""
     from gpt2svc.cli.local_engine import LocalEngine

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import typer
@@ -26,6 +27,13 @@ def write(text: str, *, end: str = "\n") -> None:
 def write_json(value: Any, *, indent: int | None = 2) -> None:
     """One JSON document; with `indent=None` on one line (a stream of them is JSON Lines)."""
     write(json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False))
+
+
+def write_table(rows: Sequence[Sequence[str]]) -> None:
+    """Columns as wide as their widest cell; the first row may hold headings, and a row may end early."""
+    widths = [max(len(row[i]) for row in rows if i < len(row)) for i in range(max(map(len, rows), default=0))]
+    for row in rows:
+        write("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=False)).rstrip())
 
 
 def message(text: str) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from gpt2svc.cli.flags import AsJsonLines, AsOneJsonObject, Device, Dtype, Model, ModelsDataDir
 from gpt2svc.cli.output import write, write_json
 from gpt2svc.errors import ContextWindowError, InvalidInputError, ModelTaskError
 
@@ -15,21 +16,16 @@ if TYPE_CHECKING:
 
 _AT_ONCE = 16
 
-_MODEL = typer.Option(None, help="starter, a hub name, or a folder.", show_default="starter")
-_DEVICE = typer.Option(None, help="auto, cpu, cuda, cuda:1, mps.")
-_DTYPE = typer.Option(None, help="auto, float32, bfloat16, float16.")
-_DATA_DIR = typer.Option(None, help="Where pulled models are.")
-
 
 def classify(
     texts: list[str] | None = typer.Argument(None, help="Texts; without one, each line of the input is one."),
     *,
     top: int | None = typer.Option(None, min=1, help="Show only so many labels, the likeliest."),
-    as_json: bool = typer.Option(False, "--json", help="Print one JSON object for each text, on one line."),
-    model: str | None = _MODEL,
-    device: str | None = _DEVICE,
-    dtype: str | None = _DTYPE,
-    data_dir: Path | None = _DATA_DIR,
+    as_json: AsJsonLines = False,
+    model: Model = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    data_dir: ModelsDataDir = None,
 ) -> None:
     """Tell which labels fit texts, by a model that was trained to classify (gpt2svc train --task classification)."""
     from gpt2svc.chat.classification import THROUGH_HEAD, ranked_labels
@@ -64,11 +60,11 @@ def choose(
     prompt: str = typer.Argument(..., help="The choices go on right after it: mind the space between."),
     choices: list[str] = typer.Argument(..., help="Two or more texts."),
     *,
-    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
-    model: str | None = _MODEL,
-    device: str | None = _DEVICE,
-    dtype: str | None = _DTYPE,
-    data_dir: Path | None = _DATA_DIR,
+    as_json: AsOneJsonObject = False,
+    model: Model = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    data_dir: ModelsDataDir = None,
 ) -> None:
     """Rank choices by how well they go on after a prompt: by the model's head for choices, else by their likelihood."""
     from gpt2svc.chat.choosing import MIN_CHOICES, ranked_choices

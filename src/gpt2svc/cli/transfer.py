@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import typer
 
+from gpt2svc.cli.flags import AsOneJsonObject, DatabaseDataDir
 from gpt2svc.cli.output import message, write, write_json
 from gpt2svc.errors import InvalidInputError
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from gpt2svc.chat.transfer.export import ExportFormat
     from gpt2svc.chat.transfer.importer import ImportedConversation
 
-_DATA_DIR = typer.Option(None, "--data-dir", help="Folder of the database; else as configured.", show_default=False)
 _OWNER = typer.Option(
     "", "--owner", help="Whose conversations: the id of a key (keys list); unset, of the configured key or of none."
 )
@@ -28,7 +28,7 @@ def export_conversations(
     conversation_id: str | None = typer.Option(None, "--conversation", help="Only this one, by its id."),
     as_text: bool = typer.Option(False, "--text", help="Text for reading, with the newest path of each only."),
     owner: str = _OWNER,
-    data_dir: Path | None = _DATA_DIR,
+    data_dir: DatabaseDataDir = None,
 ) -> None:
     """Write conversations to a file: JSON with everything, which `db import` and POST /api/import read. Stop the
     service before (or use GET /api/export of the running one).
@@ -61,9 +61,9 @@ def import_conversations(
     file: str = _FILE,
     *,
     is_dry_run: bool = typer.Option(False, "--dry-run", help="Only say what would happen."),
-    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
+    as_json: AsOneJsonObject = False,
     owner: str = _OWNER,
-    data_dir: Path | None = _DATA_DIR,
+    data_dir: DatabaseDataDir = None,
 ) -> None:
     """Read conversations from an export, JSON or text. What is there already stays as it is; an invalid conversation
     is reported and does not hold up the others. Stop the service before (or use POST /api/import of the running one).

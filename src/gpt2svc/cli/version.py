@@ -1,7 +1,6 @@
 """`gpt2svc version`: what is installed, read from package metadata so that nothing heavy is imported."""
 
-import typer
-
+from gpt2svc.cli.flags import AsOneJsonObject
 from gpt2svc.cli.output import write, write_json
 
 PACKAGES = ("gpt2svc", "torch", "transformers", "tokenizers", "fastapi", "sqlalchemy")
@@ -18,9 +17,7 @@ def package_version(name: str) -> str | None:
         return None
 
 
-def version(
-    as_json: bool = typer.Option(False, "--json", help="Print one JSON object."),
-) -> None:
+def version(as_json: AsOneJsonObject = False) -> None:
     """Show the versions of gpt2svc, Python and the libraries that matter for its results."""
     import platform
 
