@@ -64,7 +64,7 @@ starter: $(VENV)/.installed-dev ## Train the bundled model again: make starter C
 
 screenshots: $(VENV)/.installed-dev ## Take the pictures of the page in docs/images again
 	@sh scripts/install-chromium
-	$(BIN)/python scripts/screenshots.py
+	$(BIN)/python -m scripts.screenshots
 
 image: ## Build the Docker image (BASE=another Python base, TORCH_INDEX=, PIP_CONF=a pip.conf to lend)
 	DOCKER_BUILDKIT=1 docker build --tag $(IMAGE) --build-arg BASE=$(BASE) --build-arg TORCH_INDEX=$(TORCH_INDEX) \

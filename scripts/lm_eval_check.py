@@ -1,8 +1,8 @@
 """lm-evaluation-harness through the service beside its own transformers backend, on the same weights: equal numbers.
 
     pip install 'lm_eval[api]' datasets
-    python scripts/lm_eval_check.py                            # starts the service with the bundled model
-    python scripts/lm_eval_check.py --url http://127.0.0.1:8000 --model starter --weights src/gpt2svc/starter
+    python -m scripts.lm_eval_check                          # starts the service with the bundled model
+    python -m scripts.lm_eval_check --url http://127.0.0.1:8000 --model starter --weights src/gpt2svc/starter
 
 Three small tasks with local data, written to a temporary folder: nothing is downloaded. `choice` compares the
 log-likelihoods of possible answers, `rolling` sums them over whole texts, `greedy` generates. Exits with 1 where a

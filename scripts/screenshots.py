@@ -5,13 +5,11 @@ import tempfile
 from pathlib import Path
 
 from playwright.sync_api import Browser, expect, sync_playwright
+from tests.e2e.service import Service
+from tests.web.chat_page import ChatPage
+from tests.web.chromium import FLAGS, find_chromium
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from tests.e2e.service import Service  # noqa: E402
-from tests.web.chat_page import ChatPage  # noqa: E402
-from tests.web.chromium import FLAGS, find_chromium  # noqa: E402
 
 TALKS = {
     "en": ("Hello! Who are you?", "How are you today?"),
