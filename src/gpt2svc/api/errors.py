@@ -183,6 +183,8 @@ def _reason(name: str, error: Mapping[str, Any]) -> str:
             return f"{name} {ctx['error']}."
         case "string_pattern_mismatch" if error["loc"][-1] == "[key]":
             return f"{name} has a key that is no token id."
+        case "literal_error" if isinstance(ctx.get("expected"), str):
+            return f"{name} must be {ctx['expected'].replace('False', 'false').replace('True', 'true')}."
         case "string_type":
             return f"{name} must be a string."
         case "bool_type" | "bool_parsing":

@@ -31,6 +31,7 @@ def response_request(
         previous_response_id=body.previous_response_id,
         drops_oldest=body.truncation == "auto",
         is_length_asked=length is not None,
+        length_field=body.length_name,
         is_detached=bool(body.background) or idempotency_key is not None,
         echo={
             "background": bool(body.background),

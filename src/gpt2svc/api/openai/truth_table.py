@@ -10,17 +10,21 @@ from gpt2svc.api.schemas.openai_parameters import PASSING, UNSUPPORTED
 from gpt2svc.generation.settings import SamplingSettings
 
 
-def truth_table(schema: type[BaseModel], settings: SamplingSettings | None, **defaults: Any) -> dict[str, ParameterOut]:
-    """By parameter; `defaults` are those that are no settings."""
+def truth_table(
+    schema: type[BaseModel], settings: SamplingSettings | None, model_limits: Mapping[str, int], **defaults: Any
+) -> dict[str, ParameterOut]:
+    """By parameter; `defaults` are those that are no settings. `model_limits`: where a model allows less than the
+    schema does.
+    """
     table: dict[str, ParameterOut] = {}
-    passing = PASSING - getattr(schema, "HONOURED", frozenset())
+    passing = (PASSING - getattr(schema, "HONOURED", frozenset())) | getattr(schema, "ACCEPTED", frozenset())
     known = {**(settings.to_mapping() if settings is not None else {}), **defaults}
     for name, field in schema.model_json_schema()["properties"].items():
         limits = _limits(field)
         table[name] = ParameterOut(
             support="unsupported" if field.get("type") == "null" else "accepted" if name in passing else "honoured",
             minimum=limits.get("minimum"),
-            maximum=limits.get("maximum"),
+            maximum=min(limits["maximum"], model_limits.get(name, limits["maximum"])) if "maximum" in limits else None,
             default=known.get(name),
             note=field.get("description", ""),
         )

@@ -83,6 +83,7 @@ async def create_chat_completion(
         owner=owner,
         num_choices=body.n or 1,
         is_length_asked=tokens_asked is not None,
+        length_field=body.length_name,
         turn_labels=TURN_LABELS,
     )
 

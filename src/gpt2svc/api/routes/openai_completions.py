@@ -71,6 +71,7 @@ async def create_completion(
         owner=owner,
         num_choices=num_sequences,
         is_length_asked=tokens_asked is not None,
+        length_field=body.length_name,
         is_prompt_only=is_prompt_only,
         num_prompt_logprobs=body.logprobs if body.echo else None,
     )

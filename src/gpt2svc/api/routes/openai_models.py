@@ -1,7 +1,9 @@
 """/v1/models: what there is, and what each parameter does."""
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from fastapi import APIRouter
 
@@ -11,8 +13,9 @@ from gpt2svc.api.openai.truth_table import truth_table
 from gpt2svc.api.schemas.openai_chat import ChatCompletionCreate
 from gpt2svc.api.schemas.openai_completions import DEFAULT_MAX_TOKENS, NEUTRAL_SETTINGS, CompletionCreate
 from gpt2svc.api.schemas.openai_embeddings import EmbeddingCreate
-from gpt2svc.api.schemas.openai_models import OpenAiModel, OpenAiModelDetails, OpenAiModelList
+from gpt2svc.api.schemas.openai_models import OpenAiModel, OpenAiModelDetails, OpenAiModelList, ParameterOut
 from gpt2svc.api.schemas.openai_responses import ResponseCreate
+from gpt2svc.api.schemas.openai_sampling import LENGTH_NAMES
 from gpt2svc.api.services import Services, ServicesDep
 from gpt2svc.errors import NotFoundError
 from gpt2svc.generation.settings import SamplingSettings
@@ -40,14 +43,37 @@ async def read_openai_model(services: ServicesDep, model_id: str) -> OpenAiModel
     model = next((model for model in await _models(services) if model.id == model_id), None)
     if model is None:
         raise NotFoundError("model", model_id)
-    chat = truth_table(ChatCompletionCreate, SamplingSettings(), n=1, truncation="disabled", stream=False)
-    text = truth_table(CompletionCreate, NEUTRAL_SETTINGS, n=1, best_of=1, stream=False, max_tokens=DEFAULT_MAX_TOKENS)
-    responses = truth_table(
-        ResponseCreate, SamplingSettings(), truncation="disabled", stream=False, store=True, background=False
-    )
-    vectors = truth_table(EmbeddingCreate, None, encoding_format="float")
-    parameters = {"chat.completions": chat, "completions": text, "responses": responses, "embeddings": vectors}
-    return OpenAiModelDetails(**model.model_dump(), parameters=parameters)
+    limits = await _limits(services, model)
+    return OpenAiModelDetails(**model.model_dump(), parameters=_tables(limits))
+
+
+def _tables(limits: Mapping[str, int]) -> dict[str, dict[str, ParameterOut]]:
+    """By endpoint; whichever name a request gives the length by, the default is the same."""
+    reply_length = dict.fromkeys(LENGTH_NAMES, SamplingSettings().max_new_tokens)
+    text_length = dict.fromkeys(LENGTH_NAMES, DEFAULT_MAX_TOKENS)
+    reply: dict[str, Any] = {"n": 1, "truncation": "disabled", "stream": False, **reply_length}
+    text: dict[str, Any] = {"n": 1, "best_of": 1, "stream": False, "echo": False, **text_length}
+    return {
+        "chat.completions": truth_table(ChatCompletionCreate, SamplingSettings(), limits, **reply),
+        "completions": truth_table(CompletionCreate, NEUTRAL_SETTINGS, limits, **text),
+        "responses": truth_table(ResponseCreate, SamplingSettings(), limits, **reply, store=True, background=False),
+        "embeddings": truth_table(EmbeddingCreate, None, limits, encoding_format="float"),
+    }
+
+
+async def _limits(services: Services, model: OpenAiModel) -> dict[str, int]:
+    """Of what depends on the model's size, as far as that is known."""
+    states = {state.model: state.info for state in services.engines.states()}
+    info = states.get(model.id)
+    num_slots = info.num_slots if info is not None else services.settings.max_num_seqs
+    limits = {"num_beams": num_slots, "num_beam_groups": num_slots}  # each beam takes one
+    if model.context_window is not None:
+        limits |= dict.fromkeys((*LENGTH_NAMES, "min_new_tokens"), model.context_window - 1)
+    if info is not None:
+        return {**limits, "dimensions": info.n_embd}
+    entries = await asyncio.to_thread(services.catalogue.list)
+    folder = next((entry.folder for entry in entries if entry.name == model.id), None)
+    return {**limits, "dimensions": folder.config.n_embd} if folder is not None else limits
 
 
 async def _models(services: Services) -> list[OpenAiModel]:

@@ -19,8 +19,8 @@ class ParameterOut(BaseModel):
     support: Literal["honoured", "accepted", "unsupported"] = Field(
         description="`accepted`: passes where it asks for nothing, and changes nothing. `unsupported`: 400."
     )
-    minimum: float | None
-    maximum: float | None
+    minimum: int | float | None
+    maximum: int | float | None
     default: Any = Field(description="Null: as it says, or none.")
     note: str
 

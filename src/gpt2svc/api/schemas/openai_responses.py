@@ -57,6 +57,8 @@ class ResponseStreamOptions(RequestBody):
 class ResponseCreate(OpenAiSampling):
     # Honoured here, though elsewhere these pass only because they ask for nothing.
     HONOURED: ClassVar[frozenset[str]] = frozenset({"store", "metadata"})
+    # And the other way round: 1, and plain text, are all that these may ask for.
+    ACCEPTED: ClassVar[frozenset[str]] = frozenset({"n", "text"})
 
     input: Content | Annotated[list[InputMessage], Field(min_length=1, max_length=MAX_INPUT_ITEMS)] = Field(
         description="What a user says, or messages. System and developer messages stand as plain text before the first "

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, Strict, model_validator
 
-from gpt2svc.api.schemas.openai_parameters import UNSUPPORTED, StreamOptions
+from gpt2svc.api.schemas.openai_parameters import PASSING, UNSUPPORTED, StreamOptions
 from gpt2svc.api.schemas.settings import SettingsIn
 from gpt2svc.api.schemas.values import AS_INT, FilledText
 from gpt2svc.chat.conversations import MAX_MODEL_NAME_LENGTH
@@ -12,7 +12,7 @@ from gpt2svc.errors import InvalidInputError
 from gpt2svc.generation.settings import SETTING_SPECS, SamplingSettings
 
 MAX_CHOICES = 128
-_LENGTH_NAMES = ("max_output_tokens", "max_completion_tokens", "max_tokens", "max_new_tokens", "max_length")
+LENGTH_NAMES = ("max_output_tokens", "max_completion_tokens", "max_tokens", "max_new_tokens", "max_length")
 _MAX_NEW = int(SETTING_SPECS["max_new_tokens"].maximum)
 
 ModelName = Annotated[FilledText, Field(max_length=MAX_MODEL_NAME_LENGTH)]
@@ -37,7 +37,8 @@ class OpenAiSampling(SettingsIn):
         """Parameters that are refused pass as null, or as an empty suffix: clients send what they don't use so."""
         if not isinstance(values, dict):
             return values
-        return {name: value for name, value in values.items() if name not in UNSUPPORTED or value not in (None, "")}
+        refused = (UNSUPPORTED | PASSING) - cls.model_fields.keys()
+        return {name: value for name, value in values.items() if name not in refused or value not in (None, "")}
 
     def check(self) -> None:
         """What concerns two fields at once. Raises InvalidInputError."""
@@ -48,15 +49,23 @@ class OpenAiSampling(SettingsIn):
                 f"n ({self.n}) must be at most num_beams ({self.num_beams}): a beam search finds no more texts.",
                 field="n",
             )
-        given = [name for name in _LENGTH_NAMES if getattr(self, name, None) is not None]
+        given = self._given_lengths
         if len(given) > 1:
             raise InvalidInputError(f"{' and '.join(given)} mean the same: give one of them.", field=given[-1])
 
     @property
     def asked_length(self) -> int | None:
         """New tokens at most, under whichever name; None where the request leaves it open."""
-        values = (getattr(self, name, None) for name in _LENGTH_NAMES)
-        return next((value for value in values if value is not None), None)
+        return next((getattr(self, name) for name in self._given_lengths), None)
+
+    @property
+    def length_name(self) -> str:
+        """What the request calls the length: errors call it the same."""
+        return next(iter(self._given_lengths), "max_tokens")
+
+    @property
+    def _given_lengths(self) -> list[str]:
+        return [name for name in LENGTH_NAMES if getattr(self, name, None) is not None]
 
     @property
     def includes_usage(self) -> bool:
