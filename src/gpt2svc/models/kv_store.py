@@ -9,6 +9,7 @@ from torch import Tensor
 
 from gpt2svc.errors import ConfigError
 from gpt2svc.models.config import GPT2Config
+from gpt2svc.models.rounding import round_up
 
 # Attention goes over the keys in blocks of this many positions, each a matrix product of one fixed shape, so that
 # its bits depend on nothing but the sequence itself. Smaller blocks mean more calls, larger ones more idle keys.
@@ -39,6 +40,8 @@ class KeyValueStore:
     idle service stays small; elsewhere the tensors double as slots are used. Never-written places read as zeros.
     """
 
+    _has_cpu_layout = True  # where it lies on a CPU
+
     def __init__(
         self,
         config: GPT2Config,
@@ -55,8 +58,8 @@ class KeyValueStore:
         self.n_head = config.n_head
         self.head_dim = config.head_dim
         self._num_layers = config.n_layer
-        is_cpu = device.type == "cpu"
-        self.block = block or (_CPU_BLOCK if is_cpu else min(_GPU_BLOCK, _round_up(config.n_positions, 16)))
+        is_cpu = self._has_cpu_layout and device.type == "cpu"
+        self.block = block or (_CPU_BLOCK if is_cpu else self._gpu_block(config.n_positions))
         self.num_blocks = math.ceil(config.n_positions / self.block)
         self.capacity = min(num_slots, initial_slots or (num_slots if is_cpu else _INITIAL_SLOTS))
         self._are_keys_transposed = is_cpu and dtype == torch.float32
@@ -136,6 +139,9 @@ class KeyValueStore:
                 transposed[block, target, :, :, places] = transposed[block, source, :, :, places]
                 values[block, target, :, places] = values[block, source, :, places]
 
+    def _gpu_block(self, n_positions: int) -> int:
+        return min(_GPU_BLOCK, round_up(n_positions, 16))
+
     def _transposed(self, keys: Tensor) -> Tensor:
         """A layer's keys as (num_blocks, num_slots, n_head, head_dim, block)."""
         if self._are_keys_transposed:
@@ -171,7 +177,3 @@ def reserved_zeros(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         except OSError:  # a kernel without huge pages refuses the advice
             return torch.frombuffer(pages, dtype=dtype).view(shape)
     return torch.frombuffer(pages, dtype=dtype).view(shape)
-
-
-def _round_up(value: int, multiple: int) -> int:
-    return -(-value // multiple) * multiple

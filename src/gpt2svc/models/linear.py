@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from gpt2svc.models.rounding import round_up
+
 # oneDNN multiplies by weights packed for about this many rows at the speed of memory from 1 row to hundreds; measured
 # against hints of 1 and 64 on GPT-2's shapes.
 _PACK_ROWS: Final = 16
@@ -88,7 +90,7 @@ def padded_rows(num_rows: int) -> int:
     new shape (about a millisecond each, and the oldest of a thousand is dropped), so that there had better be few.
     """
     step = next((step for limit, step in _ROW_STEPS if num_rows <= limit), _LAST_ROW_STEP)
-    return -(-num_rows // step) * step
+    return round_up(num_rows, step)
 
 
 def new_linear(weight: Tensor, bias: Tensor | None, activation: str | None = None) -> Linear:

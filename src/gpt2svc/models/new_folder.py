@@ -1,12 +1,12 @@
 """NewFolder: a model folder that appears whole or not at all."""
 
-import os
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from gpt2svc.disk_sync import sync_to_disk
 from gpt2svc.errors import InvalidInputError
 
 
@@ -26,7 +26,7 @@ def new_folder(path: Path) -> Iterator[Path]:
         yield temporary
         for file in temporary.rglob("*"):
             if file.is_file():
-                _sync(file)
+                sync_to_disk(file)
         if path.is_dir():
             path.rmdir()
         temporary.rename(path)
@@ -34,11 +34,3 @@ def new_folder(path: Path) -> Iterator[Path]:
         raise InvalidInputError(f"Can't write {path}: {error.strerror or error}.", field="output") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _sync(file: Path) -> None:
-    descriptor = os.open(file, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from gpt2svc.models.rounding import round_up
 from gpt2svc.models.window_store import WindowStore
 
 
@@ -48,7 +49,7 @@ class ChunkAttention:
         self._end = start + num_rows
         if start:
             # Whole multiples of 16 keys: else the fused operators copy the mask in each layer.
-            self._end = min(-(-self._end // 16) * 16, store.window)
+            self._end = min(round_up(self._end, 16), store.window)
             positions = torch.arange(start, start + num_rows, device=store.device)
             is_seen = torch.arange(self._end, device=store.device) <= positions.unsqueeze(1)
             mask = torch.zeros(is_seen.shape, dtype=store.dtype, device=store.device)

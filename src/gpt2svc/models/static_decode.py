@@ -9,6 +9,7 @@ from torch import Tensor
 from gpt2svc.models.chunk import Chunk
 from gpt2svc.models.gpt2 import GPT2
 from gpt2svc.models.graph_runner import GraphRunner
+from gpt2svc.models.rounding import round_up
 from gpt2svc.models.slot_attention import SlotAttention
 from gpt2svc.models.window_store import WindowStore
 
@@ -108,4 +109,4 @@ def lane_counts(num_slots: int) -> list[int]:
 
 def length_of(num_keys: int, window: int) -> int:
     """`num_keys` rounded up to LENGTH_STEP, but not beyond the window."""
-    return min(-(-num_keys // LENGTH_STEP) * LENGTH_STEP, window)
+    return min(round_up(num_keys, LENGTH_STEP), window)

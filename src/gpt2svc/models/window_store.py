@@ -2,14 +2,12 @@
 
 from typing import Final
 
-import torch
 from torch import Tensor
 
-from gpt2svc.models.config import GPT2Config
 from gpt2svc.models.kv_store import KeyValueStore
+from gpt2svc.models.rounding import round_up
 
 _WINDOW_STEP: Final = 16  # fused attention wants masks whose rows begin at multiples of 16 bytes
-_INITIAL_SLOTS: Final = 4
 
 
 class WindowStore(KeyValueStore):
@@ -19,18 +17,7 @@ class WindowStore(KeyValueStore):
     addresses taken before are void where `capacity` has changed.
     """
 
-    def __init__(
-        self,
-        config: GPT2Config,
-        num_slots: int,
-        device: torch.device,
-        dtype: torch.dtype,
-        *,
-        initial_slots: int = _INITIAL_SLOTS,
-    ) -> None:
-        window = -(-config.n_positions // _WINDOW_STEP) * _WINDOW_STEP
-        super().__init__(config, num_slots, device, dtype, block=window, initial_slots=initial_slots)
-        self._are_keys_transposed = False
+    _has_cpu_layout = False
 
     @property
     def window(self) -> int:
@@ -53,6 +40,9 @@ class WindowStore(KeyValueStore):
     def copy_prefix(self, source: int, target: int, num_tokens: int) -> None:
         """Copy the first `num_tokens` positions of a slot to another, and no more: here a block is a whole window."""
         self.copy_positions(source, target, 0, num_tokens)
+
+    def _gpu_block(self, n_positions: int) -> int:
+        return round_up(n_positions, _WINDOW_STEP)
 
     def _new_tensor(self, capacity: int) -> Tensor:
         return super()._new_tensor(capacity + 1)

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
+from gpt2svc.disk_sync import sync_to_disk
 from gpt2svc.errors import ForeignDatabaseError, SchemaTooNewError, StorageError
 from gpt2svc.persistence.file_errors import file_errors
 from gpt2svc.persistence.migration_scripts import MigrationScripts
@@ -186,7 +187,7 @@ def _back_up(path: Path, revision: str) -> Path:
             with closing(_connect(path)) as source, closing(sqlite3.connect(unfinished)) as target:
                 source.backup(target)
             unfinished.rename(backup)
-            _sync_folder(path.parent)
+            sync_to_disk(path.parent)
         except BaseException:
             unfinished.unlink(missing_ok=True)
             raise
@@ -197,11 +198,3 @@ def _create_private(path: Path) -> None:
     """Conversations are nobody else's business; SQLite gives the files beside it the same permissions."""
     with file_errors("create", path):
         path.touch(mode=0o600)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -15,7 +15,7 @@ from gpt2svc.training.documents import CorpusError, SourceDocuments
 from gpt2svc.training.encoder import Encoder
 from gpt2svc.training.labels import LabelSet
 from gpt2svc.training.rows import BadRowError
-from gpt2svc.training.task import Batch, attention_mask, length_groups, right_padded
+from gpt2svc.training.task import Batch, attention_mask, epoch_order, in_batches, length_groups, right_padded
 
 
 @dataclass(frozen=True)
@@ -31,17 +31,14 @@ class LabelledSequences:
     seed: int
 
     def epoch(self, number: int) -> list[list[int]]:
-        generator = np.random.default_rng([self.seed, number])
-        repeats = np.asarray(self.repeats)
-        is_extra = generator.random(len(self.rows)) < repeats - np.floor(repeats)
-        order = np.repeat(np.arange(len(self.rows)), (np.floor(repeats) + is_extra).astype(np.int64))
-        generator.shuffle(order)
+        order = epoch_order(self.repeats, np.random.default_rng([self.seed, number]))
         if self.groups_by_length:
             return length_groups([len(row) for row in self.rows], order, self.batch_size, [self.seed, number])
-        return self._cut(order.tolist())
+        return in_batches(order.tolist(), self.batch_size)
 
     def in_order(self) -> list[list[int]]:
-        return self._cut(sorted(range(len(self.rows)), key=lambda index: len(self.rows[index])))
+        order = sorted(range(len(self.rows)), key=lambda index: len(self.rows[index]))
+        return in_batches(order, self.batch_size)
 
     def collate(self, batch: Sequence[int]) -> Batch:
         rows = [self.rows[index] for index in batch]
@@ -50,9 +47,6 @@ class LabelledSequences:
             "attention_mask": attention_mask(rows),
             "labels": torch.tensor([self.labels[index] for index in batch]),
         }
-
-    def _cut(self, order: Sequence[int]) -> list[list[int]]:
-        return [list(order[start : start + self.batch_size]) for start in range(0, len(order), self.batch_size)]
 
 
 @dataclass(frozen=True)

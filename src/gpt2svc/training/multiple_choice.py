@@ -15,6 +15,7 @@ from gpt2svc.training.chunked_loss import IGNORED_TARGET
 from gpt2svc.training.documents import CorpusError, SourceDocuments
 from gpt2svc.training.encoder import Encoder
 from gpt2svc.training.rows import BadRowError, Document, Segment
+from gpt2svc.training.task import epoch_order, in_batches
 
 
 @dataclass(frozen=True)
@@ -35,15 +36,11 @@ class Questions:
     seed: int
 
     def epoch(self, number: int) -> list[list[int]]:
-        generator = np.random.default_rng([self.seed, number])
-        repeats = np.asarray(self.repeats)
-        is_extra = generator.random(len(self.questions)) < repeats - np.floor(repeats)
-        order = np.repeat(np.arange(len(self.questions)), (np.floor(repeats) + is_extra).astype(np.int64))
-        generator.shuffle(order)
-        return self._cut(order.tolist())
+        order = epoch_order(self.repeats, np.random.default_rng([self.seed, number]))
+        return in_batches(order.tolist(), self.batch_size)
 
     def in_order(self) -> list[list[int]]:
-        return self._cut(range(len(self.questions)))
+        return in_batches(range(len(self.questions)), self.batch_size)
 
     def collate(self, batch: Sequence[int]) -> dict[str, Tensor]:
         """input_ids, attention_mask and shift_labels (B, C, L); mc_token_ids and is_choice (B, C); mc_labels (B,).
@@ -73,9 +70,6 @@ class Questions:
             "is_choice": torch.tensor([[j < len(question.rows) for j in range(num_choices)] for question in chosen]),
             "mc_labels": torch.tensor([question.label for question in chosen]),
         }
-
-    def _cut(self, order: Sequence[int]) -> list[list[int]]:
-        return [list(order[start : start + self.batch_size]) for start in range(0, len(order), self.batch_size)]
 
 
 @dataclass(frozen=True)

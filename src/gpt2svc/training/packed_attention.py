@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from gpt2svc.models.rounding import round_up
+
 NAME = "gpt2svc_packed"  # under which transformers knows it
 SHORT = 128  # tokens up to which documents are attended together
 ROUNDED_TO = 16
@@ -35,7 +37,7 @@ class PackedLayout:
             starts.append(starts[-1] + length)
         by_length: dict[int, list[int]] = {}
         for index, length in enumerate(lengths):
-            rounded = -(-length // ROUNDED_TO) * ROUNDED_TO
+            rounded = round_up(length, ROUNDED_TO)
             by_length.setdefault(rounded if length <= SHORT else length, []).append(index)
         gather, scatter = [], torch.empty(starts[-1], dtype=torch.long)
         groups = []

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from gpt2svc.training.encoded_corpus import EncodedCorpus
+from gpt2svc.training.task import epoch_order
 
 Piece = np.ndarray  # (2, L + 1) int32: L tokens that are read, and those that follow them
 
@@ -31,10 +32,7 @@ class PieceOrder:
 
     def shuffled(self, epoch: int) -> list[Piece]:
         generator = np.random.default_rng([self.seed, epoch])
-        whole = np.floor(self.corpus.repeats)
-        is_extra = generator.random(self.corpus.num_documents) < self.corpus.repeats - whole
-        order = np.repeat(np.arange(self.corpus.num_documents), (whole + is_extra).astype(np.int64))
-        generator.shuffle(order)
+        order = epoch_order(self.corpus.repeats, generator)
         is_joined = generator.random(len(order)) < self.join_share
         return self._pieces(order, is_joined)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
+from gpt2svc.disk_sync import sync_to_disk
 from gpt2svc.errors import StorageError, StorageFullError
 
 TEMPORARY_PREFIX = ".writing-"
@@ -40,13 +41,13 @@ def publish(temporary: Path, folder: Path) -> None:
     """Moves a complete folder to its place. A process that dies between the two renames leaves `recover` something."""
     for file in temporary.rglob("*"):
         if file.is_file():
-            _sync(file)
+            sync_to_disk(file)
     replaced = folder.with_name(REPLACED_PREFIX + folder.name)
     shutil.rmtree(replaced, ignore_errors=True)
     if folder.exists():
         folder.rename(replaced)
     temporary.rename(folder)
-    _sync(folder.parent)
+    sync_to_disk(folder.parent)
     shutil.rmtree(replaced, ignore_errors=True)
 
 
@@ -102,11 +103,3 @@ def _full(path: Path) -> StorageFullError:
         f"The disk is full: {path} was not written, and nothing half-written is left. Free some space and go on with "
         "--resume."
     )
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -50,13 +50,27 @@ class Task(Protocol):
         ...
 
 
+def epoch_order(repeats: Sequence[float] | np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """The items that an epoch visits, shuffled: 2.5 repeats are two visits, and a third one for a random half."""
+    repeats = np.asarray(repeats)
+    whole = np.floor(repeats)
+    is_extra = generator.random(len(repeats)) < repeats - whole
+    order = np.repeat(np.arange(len(repeats)), (whole + is_extra).astype(np.int64))
+    generator.shuffle(order)
+    return order
+
+
+def in_batches(order: Sequence[int], size: int) -> list[list[int]]:
+    return [list(order[start : start + size]) for start in range(0, len(order), size)]
+
+
 def length_groups(lengths: Sequence[int], order: np.ndarray, batch_size: int, seed: Sequence[int]) -> list[list[int]]:
     """`order` in batches of items of like length: sorted within stretches of 50 batches, the batches then shuffled."""
     batches: list[list[int]] = []
     stretch = 50 * batch_size
     for start in range(0, len(order), stretch):
         members = sorted(order[start : start + stretch].tolist(), key=lambda index: -lengths[index])
-        batches += [members[first : first + batch_size] for first in range(0, len(members), batch_size)]
+        batches += in_batches(members, batch_size)
     shuffled = np.random.default_rng([*seed, 1]).permutation(len(batches))
     return [batches[index] for index in shuffled]
 
