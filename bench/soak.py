@@ -27,17 +27,20 @@ from bench.processes import process_state
 NUM_USERS = 8
 SAMPLE_S = 1.0
 SETTLE_S = 8.0
-# The start is not judged: caches fill, pools grow to their size. A run that is shorter than MIN_JUDGED_S consists of
+# The first third is not judged: caches fill, pools grow to their size. A run that is shorter than this consists of
+# little else, so that only what stays when everybody has left is judged.
+MIN_JUDGED_S consists of
 # little else, so that only what stays when everybody has left is judged.
 WARM_UP_S = 60.0
 MIN_JUDGED_S = 180.0
 # What may be there beyond what was, with nobody there. Memory is kept; handles and threads: but for connections to the
 # store, which are opened as they are needed, up to a bound, and have three handles and a thread each.
 RETURNING = {"fds": 15.0, "threads": 8.0, "tasks": 0.0}
+NUM_SEQS = 4
 KEY = "a-key-of-the-soak-with-all-scopes"
 ENVIRONMENT = {
     "GPT2SVC_API_KEY": KEY,
-    "GPT2SVC_MAX_NUM_SEQS": "4",
+    "GPT2SVC_MAX_NUM_SEQS": str(NUM_SEQS),
     "GPT2SVC_MAX_QUEUED_REQUESTS": "4",
     "GPT2SVC_LOG_LEVEL": "warning",
 }
@@ -58,7 +61,7 @@ class Soak:
     async def run(self, seconds: float) -> None:
         before = await self._warm()
         start = time.monotonic()
-        judged = start + max(seconds / 6, min(WARM_UP_S, seconds / 3))
+        judged = start + seconds / 3
         load = asyncio.create_task(self._load(self.answers, start + seconds, range(self._num_users)))
         minute = Series()
         while not load.done():
@@ -89,7 +92,12 @@ class Soak:
             await asyncio.gather(*(user.run(until) for user in users))
 
     async def _warm(self) -> dict[str, float]:
-        """The state with nobody there, after every pool was in use: connections and threads that stay are there."""
+        """The state with nobody there, after every pool was in use: connections and threads that stay are there, and
+        the whole key-value cache has been written, which takes its memory when it is first touched."""
+        async with self._client() as client:
+            window = (await client.get("/tokenizer_info")).json()["model_max_length"]
+            prompts = [[number] * (window - 1) for number in range(NUM_SEQS)]
+            (await client.post("/v1/completions", json={"prompt": prompts, "max_tokens": 1})).raise_for_status()
         await self._load(Answers(), time.monotonic() + 3, range(100, 104))
         return await self._quiet_state()
 
