@@ -6,6 +6,7 @@ from fastapi import Header
 from starlette.responses import JSONResponse, Response
 
 from gpt2svc.api.accept import prefers_event_stream
+from gpt2svc.api.error_docs import BODY, error_responses
 from gpt2svc.api.event_stream import STREAM_DOCS, event_stream
 from gpt2svc.api.schemas.messages import ReplyOut
 from gpt2svc.api.services import Services
@@ -21,13 +22,19 @@ IdempotencyKey = Annotated[
     ),
 ]
 
-# For a route's `responses=`, beside the 201 that its `response_model=ReplyOut` describes.
-REPLY_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "The reply as a stream of events; or, as JSON, a reply that this Idempotency-Key brought "
-        "before (`Idempotent-Replayed: true`).",
-        "model": ReplyOut,
-        "content": {"text/event-stream": STREAM_DOCS},
+# How the answer stands on the OpenAPI page, for the route's decorator.
+REPLY_ROUTE: dict[str, Any] = {
+    "status_code": 201,
+    "response_model": ReplyOut,
+    "response_description": "The whole reply, as JSON.",
+    "responses": {
+        200: {
+            "description": "The reply as a stream of events; or, as JSON, a reply that this Idempotency-Key brought "
+            "before (`Idempotent-Replayed: true`).",
+            "model": ReplyOut,
+            "content": {"text/event-stream": STREAM_DOCS},
+        },
+        **error_responses(*BODY, 404, 409, 429, 503, 507),
     },
 }
 

@@ -12,14 +12,18 @@ from starlette.types import Message, Receive, Scope, Send
 logger = logging.getLogger(__name__)
 
 # JSON allows these inside strings, but many clients split lines on them (Python's splitlines does).
-LINE_BREAKS = {ord(c): f"\\u{ord(c):04x}" for c in "\x7f\u0085\u2028\u2029"}
+_LINE_BREAKS = {ord(c): f"\\u{ord(c):04x}" for c in "\x7f\u0085\u2028\u2029"}
 
 
 def frame(event: str, data: Mapping[str, Any], event_id: int | None = None) -> bytes:
     """One event on the wire: `id` (where it has one), `event`, and `data` as JSON on one line."""
-    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).translate(LINE_BREAKS)
     start = f"id: {event_id}\n" if event_id is not None else ""
-    return f"{start}event: {event}\ndata: {text}\n\n".encode()
+    return f"{start}event: {event}\ndata: {one_line(data)}\n\n".encode()
+
+
+def one_line(data: Mapping[str, Any]) -> str:
+    """JSON on what every client takes for one line."""
+    return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).translate(_LINE_BREAKS)
 
 
 class SseResponse(EventSourceResponse):

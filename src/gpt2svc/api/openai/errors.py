@@ -61,6 +61,14 @@ def of_domain(error: Gpt2svcError) -> ApiError:
     return replace(answer, status=400 if answer.status == 422 else answer.status, message=message, param=param)
 
 
+def of_stream_failure(error: Exception) -> ApiError:
+    """What a stream says last that could not go on; its head has gone out with 200. Logs what nobody foresaw."""
+    if isinstance(error, Gpt2svcError):
+        return of_domain(error)
+    logger.error("A stream failed", exc_info=error)
+    return of_domain(Gpt2svcError(str(error)))
+
+
 def of_validation(errors: Sequence[Mapping[str, Any]]) -> ApiError:
     """The most telling of pydantic's findings: a parameter that is not supported, else the first."""
     for error in errors:

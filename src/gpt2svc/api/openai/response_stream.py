@@ -1,23 +1,19 @@
 """A response's events as server-sent events, as OpenAI's clients can take them (see stream.py)."""
 
-import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Any, cast
 
 from starlette.types import Receive, Scope, Send
 
-from gpt2svc.api.openai.errors import of_domain
+from gpt2svc.api.openai.errors import of_stream_failure
 from gpt2svc.api.openai.response_events import ResponseEvents
 from gpt2svc.api.openai.stream import Ping
 from gpt2svc.api.schemas.openai_response import ResponseStreamEvent
 from gpt2svc.api.sse import SseResponse, frame
 from gpt2svc.config import Settings
-from gpt2svc.errors import Gpt2svcError
 from gpt2svc.generation.events import Event
 from gpt2svc.responses.head import ResponseHead
-
-logger = logging.getLogger(__name__)
 
 STREAM_DOCS: dict[str, Any] = {
     "schema": {
@@ -70,7 +66,5 @@ async def _frames(wire: ResponseEvents, events: AsyncIterator[Event]) -> AsyncIt
             async for event in wire.of(open_events):
                 yield frame(event["type"], event)
         except Exception as error:
-            if not isinstance(error, Gpt2svcError):
-                logger.exception("A stream failed")
-            answer = of_domain(error if isinstance(error, Gpt2svcError) else Gpt2svcError(str(error)))
+            answer = of_stream_failure(error)
             yield frame("error", wire.error(answer.code, answer.message))

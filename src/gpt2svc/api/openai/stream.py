@@ -4,8 +4,6 @@ Only `data:` lines: with an `id:` the Python client dispatches on every blank li
 comment, which is why comments end in a single line break too. `[DONE]` ends a stream that succeeded, and no other.
 """
 
-import json
-import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Any, cast
@@ -14,13 +12,10 @@ from pydantic import BaseModel
 from sse_starlette import ServerSentEvent
 from starlette.types import Receive, Scope, Send
 
-from gpt2svc.api.openai.errors import of_domain
-from gpt2svc.api.sse import LINE_BREAKS, SseResponse
+from gpt2svc.api.openai.errors import of_stream_failure
+from gpt2svc.api.sse import SseResponse, one_line
 from gpt2svc.completions.completion import Completion
 from gpt2svc.config import Settings
-from gpt2svc.errors import Gpt2svcError
-
-logger = logging.getLogger(__name__)
 
 DONE = b"data: [DONE]\n\n"
 
@@ -74,8 +69,7 @@ def stream_docs(chunk: type[BaseModel]) -> dict[str, Any]:
 
 
 def data_frame(data: Mapping[str, Any]) -> bytes:
-    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":")).translate(LINE_BREAKS)
-    return f"data: {text}\n\n".encode()
+    return f"data: {one_line(data)}\n\n".encode()
 
 
 async def _frames(chunks: AsyncIterator[Mapping[str, Any]]) -> AsyncIterator[bytes]:
@@ -84,9 +78,7 @@ async def _frames(chunks: AsyncIterator[Mapping[str, Any]]) -> AsyncIterator[byt
             async for chunk in open_chunks:
                 yield data_frame(chunk)
         except Exception as error:
-            if not isinstance(error, Gpt2svcError):
-                logger.exception("A stream failed")
-            answer = of_domain(error if isinstance(error, Gpt2svcError) else Gpt2svcError(str(error)))
+            answer = of_stream_failure(error)
             yield data_frame(answer.body())
         else:
             yield DONE

@@ -7,8 +7,9 @@ from fastapi.openapi.models import Example
 from starlette.responses import Response
 
 from gpt2svc.api.error_docs import BODY, error_responses
-from gpt2svc.api.reply_response import REPLY_RESPONSES, IdempotencyKey, reply_response
-from gpt2svc.api.schemas.messages import MessageEdit, MessageOut, ReplyAgain, ReplyOn, ReplyOut
+from gpt2svc.api.reply_response import REPLY_ROUTE, IdempotencyKey, reply_response
+from gpt2svc.api.schemas.messages import MessageEdit, MessageOut, ReplyAgain, ReplyOn
+from gpt2svc.api.schemas.settings import given_settings
 from gpt2svc.api.services import OwnerDep, ServicesDep
 
 router = APIRouter(prefix="/api/conversations/{conversation_id}/messages/{message_id}", tags=["messages"])
@@ -26,17 +27,9 @@ _EDIT_EXAMPLES = {
     "english": Example(summary="In English", value={"content": "I am a small language model."}),
     "ukrainian": Example(summary="In Ukrainian", value={"content": "Я невелика мовна модель."}),
 }
-_REPLY_ERRORS = error_responses(*BODY, 404, 409, 429, 503, 507)
 
 
-@router.post(
-    "/regenerate",
-    status_code=201,
-    summary="Get another reply",
-    response_model=ReplyOut,
-    response_description="The whole reply, as JSON.",
-    responses={**REPLY_RESPONSES, **_REPLY_ERRORS},
-)
+@router.post("/regenerate", summary="Get another reply", **REPLY_ROUTE)
 async def regenerate_reply(
     services: ServicesDep,
     owner: OwnerDep,
@@ -54,20 +47,13 @@ async def regenerate_reply(
         conversation_id,
         owner,
         message_id,
-        settings=given.settings.given() if given.settings is not None else None,
+        settings=given_settings(given.settings),
         idempotency_key=idempotency_key,
     )
     return await reply_response(services, owner, turn, stream=given.stream, accept=accept)
 
 
-@router.post(
-    "/continue",
-    status_code=201,
-    summary="Go on with a reply",
-    response_model=ReplyOut,
-    response_description="The whole reply, as JSON.",
-    responses={**REPLY_RESPONSES, **_REPLY_ERRORS},
-)
+@router.post("/continue", summary="Go on with a reply", **REPLY_ROUTE)
 async def continue_reply(
     services: ServicesDep,
     owner: OwnerDep,
@@ -92,7 +78,7 @@ async def continue_reply(
         owner,
         message_id,
         cut=given.cut,
-        settings=given.settings.given() if given.settings is not None else None,
+        settings=given_settings(given.settings),
         idempotency_key=idempotency_key,
     )
     return await reply_response(services, owner, turn, stream=given.stream, accept=accept)

@@ -1,6 +1,6 @@
 """/api/conversations: create, list, read, change, delete."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Body, Query, Response
 from fastapi.openapi.models import Example
@@ -8,6 +8,7 @@ from fastapi.openapi.models import Example
 from gpt2svc.api.error_docs import BODY, error_responses
 from gpt2svc.api.schemas.conversations import ConversationCreate, ConversationOut, ConversationUpdate
 from gpt2svc.api.schemas.lists import ConversationQuery, ListOut
+from gpt2svc.api.schemas.settings import given_settings
 from gpt2svc.api.services import OwnerDep, ServicesDep
 
 router = APIRouter(prefix="/api/conversations", tags=["conversations"])
@@ -40,7 +41,7 @@ async def create_conversation(
     body: Annotated[ConversationCreate, Body(openapi_examples=_CREATE_EXAMPLES)],
 ) -> ConversationOut:
     """Nothing is required: `{}` makes a conversation with the default model and settings."""
-    settings: dict[str, Any] | None = body.settings.given() if body.settings is not None else None
+    settings = given_settings(body.settings)
     record = await services.conversations.create(owner, title=body.title, model=body.model, settings=settings)
     response.headers["Location"] = f"/api/conversations/{record.id}"
     return ConversationOut.of(record)

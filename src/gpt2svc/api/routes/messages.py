@@ -6,10 +6,11 @@ from fastapi import APIRouter, Body, Header, Query
 from fastapi.openapi.models import Example
 from starlette.responses import Response
 
-from gpt2svc.api.error_docs import BODY, error_responses
-from gpt2svc.api.reply_response import REPLY_RESPONSES, IdempotencyKey, reply_response
+from gpt2svc.api.error_docs import error_responses
+from gpt2svc.api.reply_response import REPLY_ROUTE, IdempotencyKey, reply_response
 from gpt2svc.api.schemas.lists import ListOut, MessageQuery
-from gpt2svc.api.schemas.messages import MessageCreate, MessageOut, ReplyOut
+from gpt2svc.api.schemas.messages import MessageCreate, MessageOut
+from gpt2svc.api.schemas.settings import given_settings
 from gpt2svc.api.services import OwnerDep, ServicesDep
 
 router = APIRouter(prefix="/api/conversations/{conversation_id}/messages", tags=["messages"])
@@ -38,15 +39,7 @@ Otherwise the answer is the assistant's message once it is whole. Look at its `s
 """
 
 
-@router.post(
-    "",
-    status_code=201,
-    summary="Say something, get a reply",
-    description=_POST_DESCRIPTION,
-    response_model=ReplyOut,
-    response_description="The whole reply, as JSON.",
-    responses={**REPLY_RESPONSES, **error_responses(*BODY, 404, 409, 429, 503, 507)},
-)
+@router.post("", summary="Say something, get a reply", description=_POST_DESCRIPTION, **REPLY_ROUTE)
 async def post_message(
     services: ServicesDep,
     owner: OwnerDep,
@@ -59,7 +52,7 @@ async def post_message(
         conversation_id,
         owner,
         body.content,
-        settings=body.settings.given() if body.settings is not None else None,
+        settings=given_settings(body.settings),
         parent_id=body.parent,
         idempotency_key=idempotency_key,
     )

@@ -109,6 +109,11 @@ class SettingsIn(RequestBody):
         return self.model_dump(exclude_unset=True)
 
 
+def given_settings(settings: SettingsIn | None) -> dict[str, Any] | None:
+    """What a request set of them; None where it has none."""
+    return settings.given() if settings is not None else None
+
+
 class SettingsOut(BaseModel):
     """Complete sampling settings."""
 
