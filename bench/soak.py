@@ -29,9 +29,6 @@ SAMPLE_S = 1.0
 SETTLE_S = 8.0
 # The first third is not judged: caches fill, pools grow to their size. A run that is shorter than this consists of
 # little else, so that only what stays when everybody has left is judged.
-MIN_JUDGED_S consists of
-# little else, so that only what stays when everybody has left is judged.
-WARM_UP_S = 60.0
 MIN_JUDGED_S = 180.0
 # What may be there beyond what was, with nobody there. Memory is kept; handles and threads: but for connections to the
 # store, which are opened as they are needed, up to a bound, and have three handles and a thread each.
