@@ -7,11 +7,8 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
-from typing import Literal
 
 from gpt2svc.request_context import current_request_id
-
-LogFormat = Literal["text", "json"]
 
 # These write statement parameters or each chunk of a stream at DEBUG, and whole URLs, signed ones too, at INFO.
 _NOISY = ("aiosqlite", "asyncio", "filelock", "httpcore", "httpx", "huggingface_hub", "sse_starlette", "urllib3")

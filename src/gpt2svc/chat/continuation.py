@@ -66,18 +66,10 @@ def plan_continuation(
     if kept.cut is not None:
         token_ids = reply_token_ids(kept, tokenizer, is_same_model)[0]
         prefix = _cut_prefix(kept.cut, token_ids, tokenizer, stop_strings, settings.processing)
+    elif is_same_model and settings.collapse_repeats == base.collapse_repeats:
+        prefix = _whole_prefix(kept, tokenizer, stop_strings, settings.processing, was_cut=not has_ended_itself)
     else:
-        own = None
-        if is_same_model and settings.collapse_repeats == base.collapse_repeats:
-            own = prefix_of_tokens(
-                message.content,
-                kept.tokens,
-                tokenizer,
-                stop_strings,
-                was_cut=not has_ended_itself,
-                processing=settings.processing,
-            )
-        prefix = own or prefix_of_text(message.content, tokenizer)
+        prefix = prefix_of_text(message.content, tokenizer)
     num_kept = len(prefix.tokens)
 
     num_added = _length_asked(asked)
@@ -111,6 +103,15 @@ def reply_token_ids(kept: KeptReply, tokenizer: Tokenizer, is_same_model: bool) 
             content, kept.tokens, tokenizer, StopStrings((), ()), was_cut=True, processing=processing
         )
     return (own or prefix_of_text(content, tokenizer)).token_ids, own is not None
+
+
+def _whole_prefix(
+    kept: KeptReply, tokenizer: Tokenizer, stop_strings: StopStrings, processing: PostProcessing, *, was_cut: bool
+) -> ReplyPrefix:
+    """Of the tokens that it was written with, where they still are its text."""
+    content = kept.message.content
+    own = prefix_of_tokens(content, kept.tokens, tokenizer, stop_strings, was_cut=was_cut, processing=processing)
+    return own or prefix_of_text(content, tokenizer)
 
 
 def _cut_prefix(

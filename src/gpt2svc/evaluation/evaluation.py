@@ -8,6 +8,7 @@ from typing import Any, Final
 from gpt2svc.engine.config import EngineConfig
 from gpt2svc.engine.core import EngineCore
 from gpt2svc.engine.device import resolve_device, resolve_dtype, set_num_threads
+from gpt2svc.engine.model import Model
 from gpt2svc.errors import InvalidInputError
 from gpt2svc.evaluation.completions import write_completions
 from gpt2svc.evaluation.examples import ExampleFile, read_examples
@@ -58,17 +59,11 @@ def evaluate(
     end_token_id = tokenizer.eos_token_id
     if end_token_id is not None and end_token_id >= folder.config.vocab_size:
         end_token_id = None  # a token that the model has no row for
-    device = resolve_device(options.device)
-    dtype = resolve_dtype(options.dtype, device, options.quantize)
-    if device.type == "cpu":
-        set_num_threads(None)
-    library = NativeLibrary.find() if options.is_native_enabled else None
-    model = load_model(folder, device, dtype, quantize=options.quantize, library=library)
+    model, where = _load(folder, options)
 
     def report_to(stage: str) -> Callable[[int, int], None] | None:
         return None if on_progress is None else lambda done, total: on_progress(stage, done, total)
 
-    where = {"device": str(device), "dtype": str(dtype).removeprefix("torch."), "quantize": options.quantize}
     core = EngineCore(model, EngineConfig(max_num_seqs=_NUM_SEQUENCES))
     if is_choice:
         return evaluate_choices(core, folder, data, where, report_to("choosing"))
@@ -112,6 +107,17 @@ def evaluate(
         metrics=metrics,
         settings=settings,
     )
+
+
+def _load(folder: ModelFolder, options: EvaluationOptions) -> tuple[Model, dict[str, str]]:
+    """The model, and where it runs, for the report."""
+    device = resolve_device(options.device)
+    dtype = resolve_dtype(options.dtype, device, options.quantize)
+    if device.type == "cpu":
+        set_num_threads(None)
+    library = NativeLibrary.find() if options.is_native_enabled else None
+    model = load_model(folder, device, dtype, quantize=options.quantize, library=library)
+    return model, {"device": str(device), "dtype": str(dtype).removeprefix("torch."), "quantize": options.quantize}
 
 
 def _limits(options: EvaluationOptions, n_positions: int) -> tuple[int, int, int]:

@@ -15,6 +15,8 @@ from gpt2svc.models.scratch import Scratch
 
 _LONG: Final = QUERY_ROWS + 1
 
+_Starts = dict[int, list[tuple[int, Chunk]]]  # by kind of chunk: its first row, and the chunk
+
 
 class RowBatch:
     """Rows are ordered: single rows by ascending slot, then chunks of a few rows by slot, then longer chunks, then
@@ -39,7 +41,7 @@ class RowBatch:
         positions: list[int] = []
         slots: list[int] = []
         last_rows = [0] * len(chunks)
-        starts: dict[int, list[tuple[int, Chunk]]] = {1: [], QUERY_ROWS: [], _LONG: []}  # by kind: first row and chunk
+        starts: _Starts = {1: [], QUERY_ROWS: [], _LONG: []}
         for i in order:
             chunk = chunks[i]
             count = len(chunk.token_ids)
@@ -54,11 +56,7 @@ class RowBatch:
         self.token_ids, self.positions = table[0], table[1]
         self._places = store.places(table[2, : self._num_rows], table[1, : self._num_rows])
 
-        sampled = [
-            row
-            for last, chunk in zip(last_rows, chunks, strict=True)
-            for row in range(last + 1 - chunk.num_logits, last + 1)
-        ]
+        sampled = _last_of_each(last_rows, [chunk.num_logits for chunk in chunks])
         self.num_sampled = len(sampled)
         # Rows to compute logits for, or None where they are the first ones as they stand.
         self._sampled: Tensor | None = None
@@ -66,30 +64,32 @@ class RowBatch:
             self._sampled = torch.tensor(
                 sampled + [0] * (padded_rows(len(sampled)) - len(sampled)), device=store.device
             )
-
-        pooled = [
-            row
-            for last, chunk in zip(last_rows, chunks, strict=True)
-            for row in range(last + 1 - chunk.num_pooled, last + 1)
-        ]
+        pooled = _last_of_each(last_rows, [chunk.num_pooled for chunk in chunks])
         self._pooled = torch.tensor(pooled, device=store.device) if pooled else None
 
         width = store.n_head * store.head_dim
         rows = len(token_ids) + len(padding)
         self._out = scratch.take("attended", (rows, width), dtype)
         self._out_heads = self._out.view(rows, store.n_head, store.head_dim)
-        self._spans: list[tuple[int, int, DecodeAttention | PrefillAttention]] = []
+        self._spans = self._new_spans(starts, scratch, kept)
+
+    def _new_spans(
+        self, starts: _Starts, scratch: Scratch, kept: dict[int, DecodeAttention]
+    ) -> list[tuple[int, int, DecodeAttention | PrefillAttention]]:
+        """Rows from … to before …, and what attends for them."""
+        spans: list[tuple[int, int, DecodeAttention | PrefillAttention]] = []
         for kind in (1, QUERY_ROWS):
             if starts[kind]:
                 first, end = starts[kind][0][0], starts[kind][-1][0] + len(starts[kind][-1][1].token_ids)
                 own = [chunk for _, chunk in starts[kind]]
-                kept[kind] = attention = _decode_attention(own, store, scratch, kept.get(kind))
+                kept[kind] = attention = _decode_attention(own, self._store, scratch, kept.get(kind))
                 attention.set_lengths(self.positions[first:end] + 1)
-                self._spans.append((first, end, attention))
+                spans.append((first, end, attention))
         for first, chunk in starts[_LONG]:
             count = len(chunk.token_ids)
-            prefill = PrefillAttention(store, chunk.slot, chunk.start, count, scratch)
-            self._spans.append((first, first + count, prefill))
+            prefill = PrefillAttention(self._store, chunk.slot, chunk.start, count, scratch)
+            spans.append((first, first + count, prefill))
+        return spans
 
     def attend(self, layer: int, qkv: Tensor) -> Tensor:
         """Queries, keys and values (rows, 3 * n_embd) to what they attend to (rows, n_embd)."""
@@ -108,6 +108,11 @@ class RowBatch:
     def pooled_rows(self, x: Tensor) -> Tensor:
         """Of x (rows, n_embd) those whose hidden states are wanted, chunk by chunk: (num_pooled, n_embd)."""
         return x[:0] if self._pooled is None else x[self._pooled]
+
+
+def _last_of_each(last_rows: Sequence[int], counts: Sequence[int]) -> list[int]:
+    """The rows that end in each of `last_rows`, as many as `counts` says."""
+    return [row for last, count in zip(last_rows, counts, strict=True) for row in range(last + 1 - count, last + 1)]
 
 
 def _kind(chunk: Chunk) -> int:

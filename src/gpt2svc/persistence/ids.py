@@ -11,8 +11,6 @@ from collections.abc import Callable, Mapping
 from threading import Lock
 from typing import Final, Literal
 
-from gpt2svc.errors import NotFoundError
-
 IdKind = Literal["conversation", "message", "generation", "response", "key"]
 
 PREFIXES: Final[Mapping[IdKind, str]] = {
@@ -69,10 +67,3 @@ def is_id(kind: IdKind, text: str) -> bool:
     """Whether `text` has the exact form of an id of this kind."""
     prefix = PREFIXES[kind]
     return text.startswith(prefix) and _ULID.fullmatch(text, len(prefix)) is not None
-
-
-def parse_id(kind: IdKind, text: str) -> str:
-    """`text` itself when it has the form of such an id; else NotFoundError, since nothing can have that id."""
-    if not is_id(kind, text):
-        raise NotFoundError(kind, text[:64])
-    return text

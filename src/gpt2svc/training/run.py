@@ -88,7 +88,6 @@ def _run(
     from transformers import PrinterCallback
     from transformers.utils import logging
 
-    from gpt2svc.training import run_files
     from gpt2svc.training.base_model import build_model
     from gpt2svc.training.batch_dataset import BatchDataset
     from gpt2svc.training.loss_plot import plot_losses
@@ -117,11 +116,7 @@ def _run(
     model = build_model(preparation.base, settings, preparation.labels)
     is_first = arguments.process_index == 0
     if is_first:
-        parent = next(folder for folder in (output_dir, *output_dir.absolute().parents) if folder.is_dir())
-        free = shutil.disk_usage(parent).free
-        run_files.check_space(output_dir, model.num_parameters(), settings.save_total_limit, free)
-        run_files.create_output_dir(output_dir)
-        run_files.save_run(output_dir, settings, sources)
+        _make_output_dir(output_dir, settings, sources, model.num_parameters())
     writer = ModelWriter(preparation.base.architecture(settings.task), preparation.base.tokenizer_files)
     trainer = TaskTrainer(
         preparation.task, writer, state, fixed, settings.early_stopping_patience or 0,
@@ -146,6 +141,19 @@ def _run(
         if log is not None:
             log.close()
     return _outcome(trainer.state, state, output_dir, stop.number if callback.is_stopped else None)
+
+
+def _make_output_dir(
+    output_dir: Path, settings: TrainingSettings, sources: Sequence[Source], num_parameters: int
+) -> None:
+    """With what was asked for in it. Raises StorageFullError where the disk has no room for the run."""
+    from gpt2svc.training import run_files
+
+    parent = next(folder for folder in (output_dir, *output_dir.absolute().parents) if folder.is_dir())
+    free = shutil.disk_usage(parent).free
+    run_files.check_space(output_dir, num_parameters, settings.save_total_limit, free)
+    run_files.create_output_dir(output_dir)
+    run_files.save_run(output_dir, settings, sources)
 
 
 def _outcome(trained: Any, state: RunState, output_dir: Path, signal_number: int | None) -> Outcome:
