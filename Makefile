@@ -72,7 +72,7 @@ image: ## Build the Docker image (BASE=another Python base, TORCH_INDEX=, PIP_CO
 
 clean: ## Remove the virtual environment, caches and build results; your data stays
 	rm -rf $(VENV) build dist bench-results .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	find src tests alembic bench -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests alembic bench scripts -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp file says what was installed last: nothing is done again until the list of dependencies changes.
 $(VENV)/.installed: pyproject.toml constraints.txt $(KERNELS) | $(BIN)/python

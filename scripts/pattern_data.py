@@ -1,6 +1,6 @@
 """Made-up sequences to train on: ten classes of pattern over 516 tokens, and what an ideal model would reach.
 
-    python scripts/pattern_data.py --num-sequences 5000 --output-dir patterns
+    python -m scripts.pattern_data --num-sequences 5000 --output-dir patterns
 
 writes vocab.json (<pad>, <bos>, <eos>, <unk> and 512 notes, n0 to n511, on a ring) and sequences.jsonl with rows of
 {"sequence": [ids], "label": 0-9}. A sequence has 50 to 70 notes and starts anywhere, so no single note tells its class:
