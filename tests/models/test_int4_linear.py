@@ -3,6 +3,7 @@ import torch
 
 from gpt2svc.models.group_quantization import quantize_groups, restored
 from gpt2svc.models.int4_linear import Int4Linear, RestoredInt4Linear, can_multiply_int4
+from tests.models.row_invariance import check_rows_alone_and_in_batches
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -34,12 +35,7 @@ def test_product_is_that_of_the_restored_weights(num_out: int, num_in: int) -> N
 def test_row_does_not_depend_on_its_batch() -> None:
     torch.manual_seed(0)
     layer = Int4Linear(torch.randn(301, 192), torch.randn(301), "gelu_new")
-    x, residual = torch.randn(256, 192), torch.randn(256, 301)
-    rows = torch.cat([layer(row) for row in x.split(1)])
-    added = torch.cat([layer.added_to(residual[i : i + 1], x[i : i + 1]) for i in range(256)])
-    for num_rows in (2, 3, 4, 8, 32, 48, 128, 256):
-        assert torch.equal(layer(x[:num_rows]), rows[:num_rows])
-        assert torch.equal(layer.added_to(residual[:num_rows], x[:num_rows]), added[:num_rows])
+    check_rows_alone_and_in_batches(layer, num_in=192, num_out=301)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
