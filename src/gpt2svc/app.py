@@ -57,6 +57,7 @@ from gpt2svc.chat.transfer.export import ConversationExport
 from gpt2svc.chat.transfer.importer import ConversationImport
 from gpt2svc.chat.turns import TurnService
 from gpt2svc.completions.embeddings import EmbeddingService
+from gpt2svc.completions.infilling import InfillingService
 from gpt2svc.completions.service import CompletionService
 from gpt2svc.config import Settings
 from gpt2svc.engine.config import EngineConfig
@@ -251,6 +252,7 @@ def _services(settings: Settings, catalogue: ModelCatalogue, engines: EnginePool
         classification=ClassificationService(engines, admission, generations),
         choices=ChoiceService(engines, admission, generations),
         completions=completions,
+        infilling=InfillingService(engines, admission, completions),
         responses=ResponseService(database, completions, generations, budget),
         embeddings=EmbeddingService(engines, admission, generations),
         versions=versions,

@@ -133,6 +133,24 @@ async def test_best_of_sends_the_likeliest_and_counts_them_all(
     assert all(choice["logprobs"] is None for choice in body["choices"])
 
 
+async def test_a_suffix_is_read_after_each_text_counted_and_not_sent(
+    client: httpx.AsyncClient, engine: ScriptedEngine
+) -> None:
+    body = {"prompt": ["a", "b"], "suffix": "end", "n": 2, "echo": True, "logprobs": 1, "max_tokens": 4}
+    answer = (await client.post("/v1/completions", json=body)).json()
+    texts = [choice["text"] for choice in answer["choices"]]
+    assert [(choice["index"], text[0]) for choice, text in zip(answer["choices"], texts, strict=True)] == [
+        (0, "a"), (1, "a"), (2, "b"), (3, "b")
+    ]  # fmt: skip
+    assert all("end" not in text and len(text) > 1 for text in texts)
+    assert ["".join(choice["logprobs"]["tokens"]) for choice in answer["choices"]] == texts
+    assert answer["usage"]["completion_tokens"] == 2 * 4 * 4  # four are drawn for each prompt
+    assert answer["usage"]["prompt_tokens"] == 2 + 2 * len(engine.encode("end"))
+    engine.requests.clear()
+    assert (await client.post("/v1/completions", json={**body, "suffix": ""})).status_code == 200
+    assert len(engine.requests) == 4  # nothing to judge by: one for each choice
+
+
 async def test_stream_interleaves_choices_and_adds_up_to_the_whole_answer(
     client: httpx.AsyncClient, engine: ScriptedEngine
 ) -> None:
@@ -169,7 +187,11 @@ async def test_stop_strings_end_the_text_and_its_logprobs(client: httpx.AsyncCli
 @pytest.mark.parametrize(
     ("fields", "param", "code"),
     [
-        ({"suffix": "end"}, "suffix", "unsupported_parameter"),
+        ({"suffix": "end", "stream": True}, "suffix", "invalid_input"),
+        ({"suffix": "end", "num_beams": 2}, "suffix", "invalid_input"),
+        ({"suffix": "end", "max_tokens": 0, "echo": True}, "suffix", "invalid_input"),
+        ({"suffix": 5}, "suffix", "invalid_input"),
+        ({"suffix": "x" * 255}, "suffix", "context_length_exceeded"),
         ({"max_tokens": 0}, "max_tokens", "invalid_input"),
         ({"logprobs": 6}, "logprobs", "invalid_input"),
         ({"best_of": 1, "n": 2}, "best_of", "invalid_input"),

@@ -1,5 +1,7 @@
 """OpenAI's client and evaluation programs against the real service with the bundled model."""
 
+from typing import Any
+
 import openai
 import pytest
 import torch
@@ -39,6 +41,35 @@ def test_scores_of_a_prompt_are_those_of_transformers(sdk: openai.OpenAI) -> Non
         assert scores == pytest.approx(expected.gather(1, targets.unsqueeze(1)).squeeze(1).tolist(), abs=1e-4)
         greedy = [score == max(top.values()) for score, top in zip(scores, logprobs.top_logprobs[1:], strict=True)]
         assert greedy == (expected.argmax(-1) == targets).tolist()
+
+
+def test_a_suffix_chooses_and_cuts_the_text_after_which_transformers_finds_it_likeliest(sdk: openai.OpenAI) -> None:
+    tokenizer = starter_tokenizer()
+    model = AutoModelForCausalLM.from_pretrained(STARTER, dtype=torch.float32).eval()
+    prompt, suffix = "User: Hello!\nAssistant: Hi", " What would you like to talk about?"
+    asked: dict[str, Any] = {"model": "starter", "prompt": prompt, "max_tokens": 8, "seed": 3}
+    drawn = sdk.completions.create(**asked, n=5, logprobs=0)
+    suffix_ids = tokenizer.encode(suffix)
+
+    def score(text: str) -> float:
+        ids = [*tokenizer.encode(prompt), *tokenizer.encode(text), *suffix_ids]
+        with torch.no_grad():
+            logprobs = model(torch.tensor([ids])).logits[0].log_softmax(-1)
+        begin = len(ids) - len(suffix_ids)
+        return float(logprobs[begin - 1 : -1].gather(1, torch.tensor(ids[begin:]).unsqueeze(1)).sum())
+
+    best = []
+    for choice in drawn.choices:
+        assert choice.logprobs is not None
+        ends = [*(choice.logprobs.text_offset or [])[1:], len(choice.text)]
+        best.append(max(((score(choice.text[:end]), choice.text[:end]) for end in ends), key=lambda entry: entry[0]))
+    best.sort(key=lambda entry: entry[0], reverse=True)
+    filled = sdk.completions.create(**asked, suffix=suffix, best_of=5, n=2)
+    assert [choice.text for choice in filled.choices] == [text for _, text in best[:2]]
+    assert filled.usage is not None
+    assert drawn.usage is not None
+    assert filled.usage.completion_tokens == drawn.usage.completion_tokens
+    assert filled.usage.prompt_tokens == drawn.usage.prompt_tokens + len(suffix_ids)
 
 
 def test_embeddings_are_the_mean_of_transformers_hidden_states(sdk: openai.OpenAI) -> None:

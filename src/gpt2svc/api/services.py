@@ -17,6 +17,7 @@ from gpt2svc.chat.transfer.export import ConversationExport
 from gpt2svc.chat.transfer.importer import ConversationImport
 from gpt2svc.chat.turns import TurnService
 from gpt2svc.completions.embeddings import EmbeddingService
+from gpt2svc.completions.infilling import InfillingService
 from gpt2svc.completions.service import CompletionService
 from gpt2svc.config import Settings
 from gpt2svc.generation.admission import Admission
@@ -45,6 +46,7 @@ class Services:
     classification: ClassificationService
     choices: ChoiceService
     completions: CompletionService
+    infilling: InfillingService
     responses: ResponseService
     embeddings: EmbeddingService
     versions: Mapping[str, str | None]

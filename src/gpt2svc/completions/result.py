@@ -44,11 +44,17 @@ class SequenceResult:
 
 @dataclass(frozen=True, slots=True)
 class CompletionResult:
+    """`num_unsent_tokens`: of texts that were drawn and are not among `sequences`. `num_suffix_tokens`: what was read
+    after the texts.
+    """
+
     sequences: list[SequenceResult]
+    num_unsent_tokens: int = 0
+    num_suffix_tokens: int = 0
 
     @property
     def num_completion_tokens(self) -> int:
-        return sum(sequence.num_sampled for sequence in self.sequences)
+        return sum(sequence.num_sampled for sequence in self.sequences) + self.num_unsent_tokens
 
     @property
     def num_cached_tokens(self) -> int:

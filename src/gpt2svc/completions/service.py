@@ -45,6 +45,7 @@ class CompletionRequest:
     is_prompt_only: bool = False
     num_prompt_logprobs: int | None = None
     length_field: str = "max_tokens"  # what errors call the length
+    num_tokens_after: int = 0  # of what follows each text, and has to fit the window with it
 
     @property
     def num_runs(self) -> int:
@@ -156,19 +157,20 @@ def _stopped() -> ServerStoppedError:
 
 def _max_prompt_tokens(request: CompletionRequest, n_positions: int) -> int:
     num_new = request.settings.max_new_tokens
+    room = n_positions - request.num_tokens_after
     if request.is_prompt_only:
-        return n_positions
+        return room
     if not request.is_length_asked:
-        return n_positions - max(1, min(num_new, n_positions // 2))
-    if num_new >= n_positions:
+        return room - max(1, min(num_new, room // 2))
+    if num_new >= room:
+        others = "prompt, reply and suffix" if request.num_tokens_after else "prompt and reply"
         raise ContextWindowError(
-            f"{request.length_field} is {num_new}, but this model's window is {n_positions} tokens, prompt and reply "
-            "together.",
+            f"{request.length_field} is {num_new}, but this model's window is {n_positions} tokens, {others} together.",
             num_tokens=num_new,
-            max_tokens=n_positions - 1,
+            max_tokens=room - 1,
             field=request.length_field,
         )
-    return n_positions - num_new
+    return room - num_new
 
 
 def _encode(prompts: Sequence[PromptInput], tokenizer: Tokenizer, max_tokens: int) -> tuple[EncodedPrompt, ...]:
@@ -197,6 +199,7 @@ def _plans(
     scoring = Scoring(num_top=num_top) if num_top is not None else None
     name = f"cmpl-{secrets.token_hex(12)}"
     plans = []
+    n_positions -= request.num_tokens_after
     for index, seed in enumerate(seeds_of(settings.seed, len(prompts), request.num_choices)):
         prompt = prompts[index // request.num_choices]
         num_new = min(settings.max_new_tokens, max(1, n_positions - len(prompt.token_ids)))

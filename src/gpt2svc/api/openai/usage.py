@@ -10,7 +10,7 @@ from gpt2svc.completions.result import CompletionResult
 
 def usage_of(completion: Completion, result: CompletionResult) -> dict[str, Any]:
     """A prompt counts once, however many texts go on from it; all sampled tokens count, those of best_of included."""
-    num_prompt = completion.facts.num_prompt_tokens
+    num_prompt = completion.facts.num_prompt_tokens + result.num_suffix_tokens
     num_completion = result.num_completion_tokens
     return {
         "prompt_tokens": num_prompt,

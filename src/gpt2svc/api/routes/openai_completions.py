@@ -1,11 +1,12 @@
-"""/v1/completions: text goes on from a prompt, with everything that the endpoint was ever able to do but infilling."""
+"""/v1/completions: text goes on from a prompt, with everything that the endpoint was ever able to do."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Request
 from fastapi.openapi.models import Example
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
+from gpt2svc.api.disconnect import unless_disconnected
 from gpt2svc.api.error_docs import BODY
 from gpt2svc.api.openai.answer import answer
 from gpt2svc.api.openai.completion_answer import CompletionAnswer
@@ -29,6 +30,10 @@ _EXAMPLES = {
     "batch": Example(
         summary="Two prompts, two texts each, streamed",
         value={"prompt": ["The sea", "The sky"], "n": 2, "stream": True, "seed": 7},
+    ),
+    "suffix": Example(
+        summary="What may stand between two texts",
+        value={"prompt": "The sky is", "suffix": " and the sea is wide.", "max_tokens": 6, "best_of": 4},
     ),
     "score": Example(
         summary="Only read the prompt, and send its log-probabilities",
@@ -85,4 +90,12 @@ async def create_completion(
             includes_usage=body.includes_usage,
         )
 
-    return await answer(services, request, asked, answer_of, is_stream=bool(body.stream))
+    suffix = body.suffix
+    if not suffix:
+        return await answer(services, request, asked, answer_of, is_stream=bool(body.stream))
+
+    async def filled() -> Response:
+        completion, result = await services.infilling.fill(asked, suffix, body.num_choices)
+        return JSONResponse(answer_of(completion).whole(result))
+
+    return await unless_disconnected(request, filled())

@@ -8,6 +8,7 @@ from gpt2svc.api.schemas.openai_chat import UsageOut
 from gpt2svc.api.schemas.openai_parameters import LabelFields
 from gpt2svc.api.schemas.openai_sampling import OpenAiSampling
 from gpt2svc.api.schemas.values import AS_INT, Number
+from gpt2svc.chat.text_input import MAX_CONTENT_LENGTH
 from gpt2svc.completions.prompts import RawPrompt
 from gpt2svc.errors import InvalidInputError
 from gpt2svc.generation.settings import SETTING_SPECS, SamplingSettings
@@ -15,6 +16,7 @@ from gpt2svc.generation.settings import SETTING_SPECS, SamplingSettings
 DEFAULT_MAX_TOKENS = 16
 MAX_PROMPTS = 128
 MAX_BEST_OF = 20
+BEST_OF_WITH_SUFFIX = 4
 MAX_LEGACY_LOGPROBS = 5
 MAX_PROMPT_IDS = 8192  # more than any window
 
@@ -66,13 +68,22 @@ class CompletionCreate(OpenAiSampling, LabelFields):
     best_of: Annotated[int, Strict(), Field(ge=1, le=MAX_BEST_OF), AS_INT] | None = Field(
         None,
         description="Write so many texts for each prompt and send the `n` likeliest, by their mean log-probability a "
-        "token. Not with `stream` unless it is `n`.",
+        "token. Not with `stream` unless it is `n`. With `suffix` those are sent that lead to it best; "
+        f"{BEST_OF_WITH_SUFFIX} by default.",
+    )
+    suffix: Annotated[PromptText, Field(max_length=MAX_CONTENT_LENGTH)] | None = Field(
+        None,
+        description="What comes after the completion. The model reads from left to right and can't see it: `best_of` "
+        "texts are drawn, and those are sent, perhaps cut, after which the model finds the suffix likeliest. Not with "
+        "`stream` or `num_beams`. It is no part of the text that is sent.",
     )
 
     def check(self) -> None:
         super().check()
         if self.max_tokens == 0 and not self.echo:
             raise InvalidInputError("max_tokens 0 needs echo: true, or there is nothing to send.", field="max_tokens")
+        if self.suffix:
+            self._check_suffix()
         if (self.num_beams or 1) > 1:
             self._check_beams()
         if self.best_of is not None and self.best_of < self.num_choices:
@@ -83,6 +94,18 @@ class CompletionCreate(OpenAiSampling, LabelFields):
             raise InvalidInputError(
                 "best_of can't be streamed: which texts are best is known at the end.", field="best_of"
             )
+
+    def _check_suffix(self) -> None:
+        if self.stream:
+            raise InvalidInputError(
+                "suffix can't be streamed: which texts lead to it best is known at the end.", field="suffix"
+            )
+        if (self.num_beams or 1) > 1:
+            raise InvalidInputError(
+                "suffix needs texts that are drawn, and num_beams draws none: leave one of them out.", field="suffix"
+            )
+        if self.max_tokens == 0:
+            raise InvalidInputError("suffix needs max_tokens above 0: a text between it and prompt.", field="suffix")
 
     def _check_beams(self) -> None:
         if self.best_of is not None and self.best_of != self.num_choices:
@@ -101,7 +124,7 @@ class CompletionCreate(OpenAiSampling, LabelFields):
     @property
     def num_sequences(self) -> int:
         """For each prompt."""
-        return max(self.best_of or 1, self.num_choices)
+        return max(self.best_of or (BEST_OF_WITH_SUFFIX if self.suffix else 1), self.num_choices)
 
     @property
     def prompts(self) -> tuple[RawPrompt, ...]:
