@@ -34,6 +34,15 @@ def test_tokens_are_bounded_together() -> None:
     admission.reserve(40)
 
 
+def test_places_are_reserved_for_each_or_for_none() -> None:
+    admission = Admission(max_requests=3, max_tokens=10_000)
+    permits = admission.reserve_each([10, 20])
+    assert [permit.num_tokens for permit in permits] == [10, 20]
+    with pytest.raises(OverloadedError):
+        admission.reserve_each([1, 2])
+    assert (admission.num_requests, admission.num_tokens) == (2, 30)
+
+
 def test_a_request_over_the_bound_runs_alone() -> None:
     admission = Admission(max_requests=16, max_tokens=100)
     permit = admission.reserve(1000)

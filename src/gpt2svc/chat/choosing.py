@@ -16,8 +16,6 @@ from gpt2svc.errors import (
     ContextWindowError,
     InvalidInputError,
     ModelTaskError,
-    UnavailableError,
-    WorkerCrashedError,
 )
 from gpt2svc.generation.admission import Admission
 from gpt2svc.generation.deadline import within_deadline
@@ -113,13 +111,9 @@ class ChoiceService:
         owner: str,
     ) -> float:
         request_id = f"choose-{next(self._numbers)}"
-        try:
-            if method == "head":
-                return (await pool_prompt(engine, request_id, prompt + choice, THROUGH_HEAD, owner=owner)).vector[0]
-            scoring = Scoring(start=len(prompt))
-            scored = await score_prompt(engine, request_id, prompt + choice, scoring, owner=owner)
-        except WorkerCrashedError as error:
-            raise UnavailableError(error.message, retry_after_s=1.0) from error
+        if method == "head":
+            return (await pool_prompt(engine, request_id, prompt + choice, THROUGH_HEAD, owner=owner)).vector[0]
+        scored = await score_prompt(engine, request_id, prompt + choice, Scoring(start=len(prompt)), owner=owner)
         return math.fsum(each.logprob for each in scored.logprobs) / len(choice)
 
 

@@ -16,8 +16,6 @@ from gpt2svc.errors import (
     ContextWindowError,
     InvalidInputError,
     ModelTaskError,
-    UnavailableError,
-    WorkerCrashedError,
 )
 from gpt2svc.generation.admission import Admission
 from gpt2svc.generation.deadline import within_deadline
@@ -98,10 +96,7 @@ class ClassificationService:
 
     async def _scores(self, engine: EngineClient, token_ids: tuple[int, ...], owner: str) -> tuple[float, ...]:
         request_id = f"classify-{next(self._numbers)}"
-        try:
-            return (await pool_prompt(engine, request_id, token_ids, THROUGH_HEAD, owner=owner)).vector
-        except WorkerCrashedError as error:
-            raise UnavailableError(error.message, retry_after_s=1.0) from error
+        return (await pool_prompt(engine, request_id, token_ids, THROUGH_HEAD, owner=owner)).vector
 
 
 def _rows(texts: Sequence[TextOrIds], engine: EngineClient, pad_token_id: int | None) -> list[tuple[int, ...]]:

@@ -16,7 +16,6 @@ from gpt2svc.errors import (
     ModelError,
     NotFoundError,
     UnavailableError,
-    WorkerCrashedError,
 )
 from gpt2svc.generation.admission import Admission
 from gpt2svc.generation.deadline import within_deadline
@@ -208,11 +207,8 @@ class ScoringService:
     ) -> PromptScore:
         require_language_model(engine)
         request_id = f"score-{next(self._numbers)}"
-        try:
-            async with within_deadline():
-                return await score_prompt(engine, request_id, token_ids, scoring, owner=owner)
-        except WorkerCrashedError as error:
-            raise UnavailableError(error.message, retry_after_s=1.0) from error
+        async with within_deadline():
+            return await score_prompt(engine, request_id, token_ids, scoring, owner=owner)
 
 
 def _check_window(token_ids: tuple[int, ...], n_positions: int) -> None:

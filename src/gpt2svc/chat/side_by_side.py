@@ -10,9 +10,11 @@ T = TypeVar("T")
 MAX_AT_ONCE: Final = 32
 
 
-async def side_by_side(work: Iterable[Callable[[], Coroutine[Any, Any, T]]]) -> list[T]:
+async def side_by_side(
+    work: Iterable[Callable[[], Coroutine[Any, Any, T]]], *, max_at_once: int = MAX_AT_ONCE
+) -> list[T]:
     """The results, in order. Where one raises, the others are cancelled, and it is raised once they have ended."""
-    places = asyncio.Semaphore(MAX_AT_ONCE)
+    places = asyncio.Semaphore(max_at_once)
 
     async def placed(begin: Callable[[], Coroutine[Any, Any, T]]) -> T:
         async with places:

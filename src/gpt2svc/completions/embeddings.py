@@ -5,10 +5,12 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
+from gpt2svc.chat.side_by_side import side_by_side
 from gpt2svc.completions.prompts import MAX_ESTIMATE, check_length
 from gpt2svc.engine.types import Pooling
-from gpt2svc.errors import InvalidInputError, UnavailableError, WorkerCrashedError
+from gpt2svc.errors import InvalidInputError
 from gpt2svc.generation.admission import Admission, Permit
 from gpt2svc.generation.deadline import within_deadline
 from gpt2svc.generation.supervisor import GenerationSupervisor
@@ -78,38 +80,18 @@ class EmbeddingService:
 
     def _reserve(self, inputs: Sequence[EmbeddingInput], owner: str) -> list[Permit]:
         # NOTE: before the first await and before any work; made as large as need be once the tokens are known.
-        permits: list[Permit] = []
-        try:
-            for text in inputs[:MAX_LANES]:
-                permits.append(self._admission.reserve(min(MAX_ESTIMATE, 4 * len(text)), owner))
-        except BaseException:
-            for permit in permits:
-                permit.release()
-            raise
-        return permits
+        return self._admission.reserve_each((min(MAX_ESTIMATE, 4 * len(text)) for text in inputs[:MAX_LANES]), owner)
 
     async def _read(
         self, engine: EngineClient, prompts: Sequence[tuple[int, ...]], owner: str, num_lanes: int
     ) -> list[tuple[float, ...]]:
         name = f"embed-{next(self._numbers)}"
-        vectors: dict[int, tuple[float, ...]] = {}
-        waiting = iter(enumerate(prompts))
 
-        async def lane() -> None:
-            for index, prompt in waiting:
-                pooled = await pool_prompt(engine, f"{name}-{index}", prompt, Pooling("mean"), owner=owner)
-                vectors[index] = pooled.vector
+        async def vector(index: int, prompt: tuple[int, ...]) -> tuple[float, ...]:
+            return (await pool_prompt(engine, f"{name}-{index}", prompt, Pooling("mean"), owner=owner)).vector
 
-        lanes = [asyncio.create_task(lane()) for _ in range(num_lanes)]
-        try:
-            await asyncio.gather(*lanes)
-        except WorkerCrashedError as error:
-            raise UnavailableError(error.message, retry_after_s=1.0) from error
-        finally:
-            for task in lanes:
-                task.cancel()
-            await asyncio.wait(lanes)
-        return [vectors[index] for index in range(len(prompts))]
+        work = (partial(vector, index, prompt) for index, prompt in enumerate(prompts))
+        return await side_by_side(work, max_at_once=num_lanes)
 
 
 def _vector_size(engine: EngineClient) -> int | None:

@@ -5,7 +5,7 @@ and a refusal costs nothing. Health, cancel and resume never ask here.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from gpt2svc.errors import OverloadedError
@@ -122,6 +122,18 @@ class Admission:
             each.num_requests += 1
             each.num_tokens += num_tokens
         return Permit(self, owner, num_tokens)
+
+    def reserve_each(self, nums_tokens: Iterable[int], owner: str = "") -> list[Permit]:
+        """A place for each, or none at all. Raises as `reserve` does."""
+        permits: list[Permit] = []
+        try:
+            for num_tokens in nums_tokens:
+                permits.append(self.reserve(num_tokens, owner))
+        except BaseException:
+            for permit in permits:
+                permit.release()
+            raise
+        return permits
 
     def require_place(self, owner: str = "", num_tokens: int = 1) -> None:
         """Raises what `reserve` would; by default for the least that a request can need."""
