@@ -136,13 +136,27 @@ def test_ctrl_c_stops_the_reply_and_the_talk_goes_on(
     biases = [part for i, v in settings.pop("logit_bias").items() for part in ("--logit-bias", f"{i}={v}")]
     flags = [part for name, v in settings.items() for part in (f"--{name.replace('_', '-')}", str(v))]
     where = ["--url", shared_service.url] if has_service else []
+    for _ in range(5):  # on a busy machine the reply may be over before the signal comes
+        code, out, err = _interrupted_talk([*where, *flags, *biases], tmp_path)
+        if "[stopped]" in err:
+            break
+    assert code == 0, err
+    assert "[stopped]" in err
+    assert "Error" not in err
+    story, answer = out.rstrip("\n").rsplit("\n", 1)
+    assert story
+    assert answer
+
+
+def _interrupted_talk(arguments: list[str], folder: Path) -> tuple[int, str, str]:
+    """Exit code, standard output and error of a talk whose first reply is interrupted at its first byte."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "gpt2svc", "chat", *where, *flags, *biases],
+        [sys.executable, "-m", "gpt2svc", "chat", *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=clean_environment(),
-        cwd=tmp_path,
+        cwd=folder,
     )
     try:
         assert process.stdin is not None
@@ -155,9 +169,4 @@ def test_ctrl_c_stops_the_reply_and_the_talk_goes_on(
     finally:
         process.kill()
         process.wait()
-    assert process.returncode == 0, err.decode()
-    assert "[stopped]" in err.decode()
-    assert "Error" not in err.decode()
-    story, answer = (first + out).decode().rstrip("\n").rsplit("\n", 1)
-    assert story
-    assert answer
+    return process.returncode, (first + out).decode(), err.decode()

@@ -1,5 +1,6 @@
 """The chat page and the OpenAPI page, from files in packages: both work without a network, under a strict policy."""
 
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -41,6 +42,7 @@ def _path(package: str, name: str) -> Path:
     return Path(str(files(package).joinpath(name)))
 
 
+@cache  # reading them takes longer than all else that an app is made of, and they never change
 def web_files() -> WebFiles:
     return WebFiles(_path("gpt2svc", "web"))
 
