@@ -1,8 +1,12 @@
+from pathlib import Path
+
 import httpx
 import pytest
 
 from gpt2svc.errors import ModelDownloadError
 from gpt2svc.models.hub_session import HubSession
+from tests.fakes.hub_server import COMMIT, Fault, HubServer
+from tests.models.hub import WEIGHTS, hub_client
 
 
 def redirected(endpoint: str, location: str) -> bytes:
@@ -57,3 +61,50 @@ def test_redirects_without_end_are_an_error() -> None:
 def test_endpoint_must_be_a_web_address(endpoint: str) -> None:
     with pytest.raises(ModelDownloadError, match="endpoint"):
         HubSession(endpoint)
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (Fault(status=401, headers={"X-Error-Code": "RepoNotFound"}), "no such model"),
+        (Fault(status=404), "no such model"),
+        (Fault(status=404, headers={"X-Error-Code": "RevisionNotFound"}), "no such revision"),
+        (Fault(status=401, headers={"X-Error-Code": "GatedRepo"}), "HF_TOKEN"),
+        (Fault(status=403, headers={"X-Error-Code": "GatedRepo"}), "gated"),
+        (Fault(status=429), "Try again later"),
+        (Fault(status=503), "Try again later"),
+        (Fault(status=418), "refuses"),
+    ],
+)
+def test_refusals_say_what_to_do(hub: HubServer, checkpoint: Path, models_dir: Path, fault: Fault, words: str) -> None:
+    hub.add("owner/name", checkpoint)
+    hub.fail("main", fault)
+    with pytest.raises(ModelDownloadError, match=words):
+        hub_client(hub, models_dir).pull("owner/name")
+    assert not models_dir.exists()
+
+
+def test_gated_file_is_an_error_at_once(hub: HubServer, checkpoint: Path, models_dir: Path) -> None:
+    hub.add("owner/name", checkpoint)
+    hub.fail(WEIGHTS, Fault(status=403, headers={"X-Error-Code": "GatedRepo"}))
+    with pytest.raises(ModelDownloadError, match="gated"):
+        hub_client(hub, models_dir).pull("owner/name")
+    assert len(hub.ranges(WEIGHTS)) == 1
+
+
+def test_busy_hub_is_asked_again(hub: HubServer, checkpoint: Path, models_dir: Path) -> None:
+    hub.add("owner/name", checkpoint)
+    hub.fail(WEIGHTS, Fault(status=503), Fault(status=429))
+    hub_client(hub, models_dir).pull("owner/name")
+    assert len(hub.ranges(WEIGHTS)) == 3
+
+
+def test_token_goes_to_the_hub_and_not_to_its_storage(hub: HubServer, checkpoint: Path, models_dir: Path) -> None:
+    hub.add("owner/name", checkpoint)
+    with HubServer().running() as storage:
+        storage.add("owner/name", checkpoint)
+        location = f"{storage.url}/owner/name/resolve/{COMMIT}/{WEIGHTS}"
+        hub.fail(WEIGHTS, Fault(status=302, headers={"Location": location}))
+        hub_client(hub, models_dir, token="hf_secret").pull("owner/name")
+        assert {seen.headers.get("authorization") for seen in hub.requests} == {"Bearer hf_secret"}
+        assert [seen.headers.get("authorization") for seen in storage.requests] == [None]
