@@ -11,13 +11,15 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 
+from gpt2svc.chat.side_by_side import side_by_side
 from gpt2svc.completions.completion import Completion
 from gpt2svc.completions.prompts import MAX_ESTIMATE
 from gpt2svc.completions.result import CompletionResult, SequenceResult, collect
 from gpt2svc.completions.service import CompletionRequest, CompletionService
 from gpt2svc.engine.types import Scoring
-from gpt2svc.errors import ContextWindowError, InvalidInputError, UnavailableError, WorkerCrashedError
+from gpt2svc.errors import ContextWindowError, InvalidInputError
 from gpt2svc.generation.admission import Admission, Permit
 from gpt2svc.generation.deadline import within_deadline
 from gpt2svc.models.tokenizer import Tokenizer
@@ -80,40 +82,21 @@ class InfillingService:
                 field="best_of",
             )
         num_tokens = max(prompt.estimate for prompt in request.prompts) + request.settings.max_new_tokens + len(suffix)
-        permits: list[Permit] = []
-        try:
-            for _ in range(num_lanes):
-                permits.append(self._admission.reserve(min(MAX_ESTIMATE, num_tokens), request.owner))
-        except BaseException:
-            for permit in permits:
-                permit.release()
-            raise
-        return permits
+        return self._admission.reserve_each([min(MAX_ESTIMATE, num_tokens)] * num_lanes, request.owner)
 
     async def _judge(
         self, engine: EngineClient, candidates: Sequence[_Candidate], num_suffix_tokens: int, owner: str, num_lanes: int
     ) -> list[float]:
         """Log-probability of the suffix after each."""
         name = f"fill-{next(self._numbers)}"
-        scores: dict[int, float] = {}
-        waiting = iter(enumerate(candidates))
 
-        async def lane() -> None:
-            for index, candidate in waiting:
-                scoring = Scoring(start=len(candidate.token_ids) - num_suffix_tokens)
-                score = await score_prompt(engine, f"{name}-{index}", candidate.token_ids, scoring, owner=owner)
-                scores[index] = math.fsum(token.logprob for token in score.logprobs)
+        async def score(index: int, candidate: _Candidate) -> float:
+            scoring = Scoring(start=len(candidate.token_ids) - num_suffix_tokens)
+            scored = await score_prompt(engine, f"{name}-{index}", candidate.token_ids, scoring, owner=owner)
+            return math.fsum(token.logprob for token in scored.logprobs)
 
-        lanes = [asyncio.create_task(lane()) for _ in range(num_lanes)]
-        try:
-            await asyncio.gather(*lanes)
-        except WorkerCrashedError as error:
-            raise UnavailableError(error.message, retry_after_s=1.0) from error
-        finally:
-            for task in lanes:
-                task.cancel()
-            await asyncio.wait(lanes)
-        return [scores[index] for index in range(len(candidates))]
+        work = (partial(score, index, candidate) for index, candidate in enumerate(candidates))
+        return await side_by_side(work, max_at_once=num_lanes)
 
 
 def _check_suffix(suffix_ids: tuple[int, ...], n_positions: int) -> None:

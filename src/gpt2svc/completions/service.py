@@ -119,17 +119,9 @@ class CompletionService:
                 f"on {self._admission.max_requests}.",
                 field="n" if request.num_choices > 1 else "prompt",
             )
-        permits: list[Permit] = []
-        try:
-            for prompt in request.prompts:
-                for _ in range(request.num_runs):
-                    num_tokens = prompt.estimate + request.settings.num_computed_tokens
-                    permits.append(self._admission.reserve(num_tokens, request.owner))
-        except BaseException:
-            for permit in permits:
-                permit.release()
-            raise
-        return permits
+        num_new = request.settings.num_computed_tokens
+        nums_tokens = (prompt.estimate + num_new for prompt in request.prompts for _ in range(request.num_runs))
+        return self._admission.reserve_each(nums_tokens, request.owner)
 
     async def prepare(
         self, request: CompletionRequest, permits: Sequence[Permit]
