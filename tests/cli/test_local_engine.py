@@ -52,3 +52,13 @@ def test_speculation_and_kernels_reach_an_engine_of_the_command_s_own(
     assert (num_steps < 40) is (speculation == "auto")
     if NativeLibrary.find() is not None:
         assert isinstance(engine._core._model, NativeGPT2) is (kernels == "auto")
+
+
+def test_conversations_are_written_by_the_template_of_the_settings(tmp_path: Path) -> None:
+    template = tmp_path / "other.jinja"
+    template.write_text("{% for m in messages %}<{{ m.role }}>{{ m.content }}</>{% endfor %}<assistant>")
+    folder = str(write_tiny_folder(tmp_path / "tiny"))
+    settings = Settings(data_dir=tmp_path / "data", model=folder, device="cpu", chat_template=template)
+    tokenizer = LocalEngine.load(settings).tokenizer
+    assert tokenizer.chat_template is not None
+    assert tokenizer.chat_template.render([{"role": "user", "content": "Hi"}]) == "<user>Hi</><assistant>"

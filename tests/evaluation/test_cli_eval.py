@@ -68,6 +68,7 @@ def test_an_evaluation_is_printed_kept_and_compared(
         (["--stop", ""], "--stop"),
         (["--url", "localhost:8000"], "--url must begin"),
         (["--url", "http://127.0.0.1:9", "--window", "8"], "belong to the service"),
+        (["--url", "http://127.0.0.1:9", "--stride", "0"], "belong to the service"),
     ],
 )
 def test_what_can_not_be_evaluated_ends_with_two_and_keeps_nothing(

@@ -46,29 +46,17 @@ def chat(
         Repl(LocalChat(engine, budget), settings).run()
         return
 
-    import httpx
-
     from gpt2svc.cli.remote_chat import RemoteChat
+    from gpt2svc.cli.service_client import open_service_client
 
-    if device or dtype or quantize or data_dir:
+    if any(given is not None for given in (device, dtype, quantize, data_dir)):
         raise InvalidInputError(
             "--device, --dtype, --quantize and --data-dir belong to the service at --url: set them there."
         )
-    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-    try:
-        client = httpx.Client(base_url=_base_url(url), headers=headers)
-    except (httpx.InvalidURL, UnicodeEncodeError) as error:
-        raise InvalidInputError(f"--url or --api-key can't be used: {error}.", field="url") from error
-    with client:
+    with open_service_client(url, api_key) as client:
         remote = RemoteChat(client, model=model)
         message(GREETING.format(model=remote.start()))
         Repl(remote, settings).run()
-
-
-def _base_url(url: str) -> str:
-    if not url.startswith(("http://", "https://")):
-        raise InvalidInputError(f"--url must begin with http:// or https://, unlike {url[:100]!r}.", field="url")
-    return url
 
 
 def _enable_line_editing() -> None:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from gpt2svc.config import Settings
     from gpt2svc.evaluation.history import EvaluationHistory
     from gpt2svc.evaluation.report import EvaluationReport
-    from gpt2svc.models.folder import ModelFolder
 
 _DIGITS = 4
 _MAX_SHOWN_LABELS = 16
@@ -88,7 +87,7 @@ def evaluate(
     earlier = kept.find(baseline) if baseline is not None else None
     stops = tuple(stop or ())
     if url is not None:
-        if window or stride or device or dtype or quantize:
+        if any(given is not None for given in (window, stride, device, dtype, quantize)):
             raise InvalidInputError(
                 "--window, --stride, --device, --dtype and --quantize belong to the service at --url."
             )
@@ -117,8 +116,9 @@ def _run(
     apply_cpu_options(WorkerOptions(settings.model, models_dir=str(settings.models_dir)), os.environ)
     from gpt2svc.evaluation.evaluation import EvaluationOptions
     from gpt2svc.evaluation.evaluation import evaluate as evaluate_folder
+    from gpt2svc.models.catalogue import ModelCatalogue
 
-    folder = _folder(settings)
+    folder = ModelCatalogue(settings.models_dir).require(settings.model, allow_folder=True)
     options = EvaluationOptions(
         device=settings.device,
         dtype=settings.dtype,
@@ -136,17 +136,10 @@ def _run(
 def _run_served(
     url: str, api_key: str | None, model: str | None, data: Path, max_new_tokens: int | None, stop: tuple[str, ...]
 ) -> "EvaluationReport":
-    import httpx
-
+    from gpt2svc.cli.service_client import open_service_client
     from gpt2svc.evaluation.served import evaluate_served
 
-    if not url.startswith(("http://", "https://")):
-        raise InvalidInputError(f"--url must begin with http:// or https://, unlike {url[:100]!r}.", field="url")
-    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
-    try:
-        client = httpx.Client(base_url=url, headers=headers, timeout=_READ_TIMEOUT_S)
-    except (httpx.InvalidURL, UnicodeEncodeError) as error:
-        raise InvalidInputError(f"--url or --api-key can't be used: {error}.", field="url") from error
+    client = open_service_client(url, api_key, timeout_s=_READ_TIMEOUT_S)
     with client, _reporting_bad_lines(), _progress_display() as on_progress:
         return evaluate_served(
             client, data, model=model, max_new_tokens=max_new_tokens, stop=stop, on_progress=on_progress
@@ -163,18 +156,6 @@ def _reporting_bad_lines() -> Iterator[None]:
         for problem in error.problems:
             message(problem)
         raise
-
-
-def _folder(settings: "Settings") -> "ModelFolder":
-    from gpt2svc.models.catalogue import ModelCatalogue
-
-    folder = ModelCatalogue(settings.models_dir).resolve(settings.model, allow_folder=True)
-    if folder is None:
-        raise InvalidInputError(
-            f"{settings.model} is not on this machine. Download it with: gpt2svc models pull {settings.model}",
-            field="model",
-        )
-    return folder
 
 
 def _print_json(report: "EvaluationReport", baseline: "EvaluationReport | None") -> None:

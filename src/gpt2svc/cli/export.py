@@ -42,12 +42,7 @@ def export_onnx(
     if not all(map(find_spec, ("onnx", "onnxruntime"))):
         raise ConfigError("Exporting needs the extra `export`: pip install 'gpt2svc[export]'.")
     settings = load_settings(model=model, data_dir=data_dir)
-    folder = ModelCatalogue(settings.models_dir).resolve(settings.model, allow_folder=True)
-    if folder is None:
-        raise InvalidInputError(
-            f"{settings.model} is not on this machine. Download it with: gpt2svc models pull {settings.model}",
-            field="model",
-        )
+    folder = ModelCatalogue(settings.models_dir).require(settings.model, allow_folder=True)
     from gpt2svc.export.onnx_export import export_onnx as export_folder
     from gpt2svc.export.precision import FP16, FP32, Q8
 

@@ -21,7 +21,7 @@ from gpt2svc.engine.types import (
     Scoring,
     TokenOutput,
 )
-from gpt2svc.errors import ContextWindowError, EngineError, InvalidInputError
+from gpt2svc.errors import ContextWindowError, EngineError
 from gpt2svc.generation.reply_text import ReplyText
 from gpt2svc.generation.settled_token import SettledToken
 from gpt2svc.models.catalogue import ModelCatalogue
@@ -108,13 +108,8 @@ class LocalEngine:
 
         Raises InvalidInputError, ModelError, ConfigError.
         """
-        folder = ModelCatalogue(settings.models_dir).resolve(settings.model, allow_folder=True)
-        if folder is None:
-            raise InvalidInputError(
-                f"{settings.model} is not on this machine. Fetch it first: gpt2svc models pull {settings.model}",
-                field="model",
-            )
-        tokenizer = folder.load_chat_tokenizer()
+        folder = ModelCatalogue(settings.models_dir).require(settings.model, allow_folder=True)
+        tokenizer = folder.load_chat_tokenizer(settings.chat_template)
         apply_cpu_options(WorkerOptions(settings.model, models_dir=str(settings.models_dir)), os.environ)
         from gpt2svc.engine.loader import load_engine  # brings torch, which takes its time: last
 

@@ -70,11 +70,7 @@ def show(
     """Check a model on this machine, its tokenizer too, and show what it is."""
     from gpt2svc.models.catalogue import ModelCatalogue
 
-    folder = ModelCatalogue(_settings(data_dir).models_dir).resolve(name, allow_folder=True)
-    if folder is None:
-        raise InvalidInputError(
-            f"{name} is not on this machine. Download it with: gpt2svc models pull {name}", field="model"
-        )
+    folder = ModelCatalogue(_settings(data_dir).models_dir).require(name, allow_folder=True)
     tokenizer = folder.load_tokenizer()
     described = _described_folder(folder) | {
         "tokenization": tokenizer.tokenization,

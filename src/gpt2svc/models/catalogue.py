@@ -67,6 +67,15 @@ class ModelCatalogue:
             self._store.snapshot_dir(hub_name, commit), name=name, revision=commit, hasher=self._hasher
         )
 
+    def require(self, name: str, *, allow_folder: bool = False) -> ModelFolder:
+        """As `resolve`, and raises InvalidInputError for a model that has not been pulled."""
+        folder = self.resolve(name, allow_folder=allow_folder)
+        if folder is None:
+            raise InvalidInputError(
+                f"{name} is not on this machine. Download it with: gpt2svc models pull {name}", field="model"
+            )
+        return folder
+
     def list(self) -> list[CatalogueEntry]:
         """The bundled model, then the pulled ones by name; broken ones too."""
         entries = []

@@ -61,9 +61,4 @@ def model_folder(name: str, models_dir: Path | None) -> Path:
         return path
     if name != STARTER and (path.exists() or models_dir is None or name.startswith((".", "/", "~"))):
         raise InvalidInputError(f"{name} is no model folder: it has no {CONFIG_NAME}.", field="model")
-    folder = ModelCatalogue(models_dir or Path()).resolve(name)
-    if folder is None:
-        raise InvalidInputError(
-            f"{name} is not on this machine. Download it with: gpt2svc models pull {name}", field="model"
-        )
-    return folder.path
+    return ModelCatalogue(models_dir or Path()).require(name).path
