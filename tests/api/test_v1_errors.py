@@ -59,7 +59,7 @@ async def refused(client: httpx.AsyncClient, path: str, body: dict[str, Any]) ->
         ({"messages": [{"role": "user", "content": "a\x00"}]}, "messages.0.content", "invalid_input"),
         (
             {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
-            "messages.0.content",
+            "messages.0.content.0.type",
             "invalid_input",
         ),
         ({"messages": [{"role": "user", "content": "a", "name": "Ann"}]}, "messages.0.name", "unsupported_value"),

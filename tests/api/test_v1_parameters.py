@@ -122,3 +122,33 @@ async def test_a_word_that_is_none_of_a_few_is_refused_with_those(client: httpx.
     body = {"messages": [{"role": "tool", "content": "x"}]}
     message = (await client.post("/v1/chat/completions", json=body)).json()["error"]["message"]
     assert "'system', 'developer', 'user' or 'assistant'" in message
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "param", "words"),
+    [
+        ("/v1/responses", {"input": [{"role": "tool", "content": "x"}]}, "input.0.role", "'developer'"),
+        ("/v1/responses", {"input": [{"type": "reasoning", "summary": []}]}, "input.0.type", "'message'"),
+        (
+            "/v1/responses",
+            {"input": [{"role": "user", "content": [{"type": "input_image"}]}]},
+            "input.0.content.0.type",
+            "'input_text'",
+        ),
+        ("/v1/responses", {"input": 5}, "input", "messages"),
+        ("/v1/embeddings", {"input": 5}, "input", "token ids"),
+        ("/v1/completions", {}, "prompt", "required"),
+        ("/v1/completions", {"prompt": {}}, "prompt", "token ids"),
+        ("/tokenize", {"prompt": ["a"]}, "prompt", "must be a string"),
+        ("/detokenize", {"tokens": [39, 100_000]}, "tokens", "100000"),
+        ("/detokenize", {"tokens": [-1]}, "tokens.0", "at least 0"),
+    ],
+)
+async def test_the_part_that_is_wrong_is_named_and_what_it_may_be(
+    client: httpx.AsyncClient, path: str, body: dict[str, Any], param: str, words: str
+) -> None:
+    refused = await client.post(path, json=body)
+    error = refused.json()["error"]
+    assert (refused.status_code, error["param"], error["code"]) == (400, param, "invalid_input")
+    assert words in error["message"]
+    assert "constrained" not in error["message"]

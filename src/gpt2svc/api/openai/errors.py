@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fastapi import Request
@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from gpt2svc.api.errors import ApiError, from_domain, from_validation
 from gpt2svc.api.schemas.openai_completions import MAX_PROMPTS
+from gpt2svc.api.schemas.openai_embeddings import MAX_INPUTS
 from gpt2svc.api.schemas.openai_parameters import PASSING, UNSUPPORTED
 from gpt2svc.api.schemas.openai_responses import MAX_INPUT_ITEMS
 from gpt2svc.chat.text_input import MAX_CONTENT_LENGTH
@@ -22,9 +23,10 @@ logger = logging.getLogger(__name__)
 # Fields that take several kinds of value: pydantic's findings for each kind together tell a client little.
 _UNIONS: Mapping[str, str] = {
     "prompt": f"text, a list of token ids, or a list of at most {MAX_PROMPTS} of either",
-    "input": f"text, or a list of at most {MAX_INPUT_ITEMS} messages (embeddings: texts, token ids or lists of those)",
+    "input": f"text, or a list of at most {MAX_INPUT_ITEMS} messages",
     "content": f"text of at most {MAX_CONTENT_LENGTH} characters without NUL, or a list of parts of text",
 }
+_EMBEDDING_INPUT = f"text, a list of token ids, or a list of at most {MAX_INPUTS} of either"
 
 
 class OpenAiRoute(APIRoute):
@@ -37,7 +39,7 @@ class OpenAiRoute(APIRoute):
             try:
                 return await handle(request)
             except RequestValidationError as error:
-                return of_validation(error.errors()).response()
+                return of_validation(error.errors(), self.path).response()
             except Gpt2svcError as error:
                 return of_domain(error).response()
 
@@ -69,25 +71,72 @@ def of_stream_failure(error: Exception) -> ApiError:
     return of_domain(Gpt2svcError(str(error)))
 
 
-def of_validation(errors: Sequence[Mapping[str, Any]]) -> ApiError:
-    """The most telling of pydantic's findings: a parameter that is not supported, else the first."""
-    for error in errors:
-        name = str(error["loc"][1]) if len(error["loc"]) > 1 else ""
-        if name in PASSING and error["type"] not in ("string_too_long", "string_type", "extra_forbidden"):
+def of_validation(errors: Sequence[Mapping[str, Any]], path: str = "") -> ApiError:
+    """The most telling of pydantic's findings: a parameter that is not supported, else the first. `path` is the
+    route's.
+    """
+    found = [_Finding.of(error) for error in errors]
+    for finding in found:
+        name, kind = finding.parameter, finding.error["type"]
+        if name in PASSING and kind not in ("string_too_long", "string_type", "extra_forbidden"):
             message = f"{name} is not supported with this value: these models only continue text."
             return ApiError(400, message, "unsupported_value", param=name)
-        if len(error["loc"]) == 2 and error["type"] == "extra_forbidden":
+        if len(finding.path) == 1 and kind == "extra_forbidden":
             is_known = name in UNSUPPORTED or name in PASSING
             message = f"{name} is not supported here." if is_known else f"{name} is not a parameter of this request."
             return ApiError(400, message, "unsupported_parameter" if is_known else "unknown_parameter", param=name)
-    for error in errors:
-        if error["type"] == "none_required":
-            field = ".".join(str(part) for part in error["loc"][1:])
-            return ApiError(400, f"{field} is not supported here: only null.", "unsupported_value", param=field)
-    for error in errors:
-        path = [part for part in error["loc"][1:] if part in _UNIONS or isinstance(part, int) or part == "messages"]
-        if (path and path[-1] in _UNIONS) or (len(path) > 1 and path[0] in _UNIONS):
-            name = ".".join(str(part) for part in path[: 1 + max(i for i, p in enumerate(path) if p in _UNIONS)])
-            hint = _UNIONS[name.rsplit(".", 1)[-1]]
+    for finding in found:
+        if finding.error["type"] == "none_required":
+            message = f"{finding.name} is not supported here: only null."
+            return ApiError(400, message, "unsupported_value", param=finding.name)
+    within = next((finding for finding in found if finding.is_within_item), None)
+    if within is not None:
+        return replace(from_validation([within.error]), status=400)
+    for finding in found:
+        if finding.union is not None:
+            hint = _EMBEDDING_INPUT if path.endswith("/embeddings") else _UNIONS[finding.union]
+            name = finding.union_name
             return ApiError(400, f"{name} must be {hint}.", InvalidInputError.code, param=name)
     return replace(from_validation(errors), status=400)
+
+
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    """One of pydantic's, with the path of its field: names and places in lists."""
+
+    error: Mapping[str, Any]
+    path: tuple[str | int, ...]
+    union: str | None  # the last field on the path of which this is about one of several kinds of value
+
+    @classmethod
+    def of(cls, error: Mapping[str, Any]) -> "_Finding":
+        path: list[str | int] = []
+        union = None
+        is_kind = False  # pydantic's own name of the kind of value comes next, which says nothing to a client
+        for part in error["loc"][1:]:
+            if is_kind:
+                union = str(path[-1])
+            else:
+                path.append(part)
+            is_kind = not is_kind and part in _UNIONS
+        cleaned = {**error, "loc": (*error["loc"][:1], *path)}
+        return cls(cleaned, tuple(path), union)
+
+    @property
+    def parameter(self) -> str:
+        return str(self.path[0]) if self.path else ""
+
+    @property
+    def name(self) -> str:
+        return ".".join(map(str, self.path))
+
+    @property
+    def union_name(self) -> str:
+        end = max(index for index, part in enumerate(self.path) if part == self.union)
+        return ".".join(map(str, self.path[: end + 1]))
+
+    @property
+    def is_within_item(self) -> bool:
+        """About a field of an object in a list that is one of several kinds of value: the kind that was meant."""
+        last = self.path[-1] if self.path else None
+        return self.union is not None and isinstance(last, str) and last not in _UNIONS

@@ -15,6 +15,7 @@ from gpt2svc.api.schemas.tokenizer import DetokenizeIn, DetokenizeOut, TokenizeI
 from gpt2svc.api.services import ServicesDep
 from gpt2svc.completions.chat_messages import CHAT_TEMPLATE
 from gpt2svc.completions.token_text import token_text
+from gpt2svc.errors import InvalidInputError
 
 router = APIRouter(tags=["openai"], route_class=OpenAiRoute)
 
@@ -49,8 +50,17 @@ async def tokenize(services: ServicesDep, body: Annotated[TokenizeIn, Body(opena
 async def detokenize(
     services: ServicesDep, body: Annotated[DetokenizeIn, Body(openapi_examples=_DETOKENIZE)]
 ) -> DetokenizeOut:
-    """The reverse of `/tokenize`. Ids that no token has bring nothing."""
-    tokenizer = services.engines.get(body.model).tokenizer
+    """The reverse of `/tokenize`."""
+    engine = services.engines.get(body.model)
+    tokenizer = engine.tokenizer
+    info = engine.state.info
+    # NOTE: a model may have more ids than its tokenizer has tokens, and sample them: those bring nothing.
+    num_ids = max(tokenizer.vocab_size, info.vocab_size if info is not None else 0)
+    largest = max(body.tokens, default=0)
+    if largest >= num_ids:
+        raise InvalidInputError(
+            f"tokens holds the token id {largest}; this model's ids are 0 to {num_ids - 1}.", field="tokens"
+        )
     return DetokenizeOut(prompt="".join(echoed_texts(tokenizer, body.tokens)))
 
 
