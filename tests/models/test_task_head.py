@@ -1,5 +1,6 @@
 """What config.json says of a task's head, and what is refused."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -48,3 +49,10 @@ def test_what_a_head_cannot_be_is_refused_by_name(kind: dict[str, Any], wrong: d
     with pytest.raises(ModelFormatError) as refusal:
         GPT2Config.from_json({**kind, **wrong})
     assert refusal.value.field == field
+
+
+def test_padding_at_the_end_is_left_out_and_one_token_stays() -> None:
+    head = ClassificationHead(("a", "b"), "single_label_classification", pad_token_id=0)
+    assert head.without_padding([0, 5, 0, 7, 0, 0]) == (0, 5, 0, 7)
+    assert head.without_padding([0, 0]) == (0,)
+    assert replace(head, pad_token_id=None).without_padding([5, 0]) == (5, 0)

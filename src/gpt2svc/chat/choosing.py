@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, Literal
 
-from gpt2svc.chat.classification import THROUGH_HEAD, softmax
+from gpt2svc.chat.classification import softmax
 from gpt2svc.chat.side_by_side import side_by_side
 from gpt2svc.chat.text_input import MAX_CONTENT_LENGTH, check_text
-from gpt2svc.engine.types import Scoring
+from gpt2svc.engine.types import THROUGH_HEAD, Scoring
 from gpt2svc.errors import (
     ContextWindowError,
     InvalidInputError,

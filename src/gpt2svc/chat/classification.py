@@ -11,7 +11,7 @@ from typing import Final
 
 from gpt2svc.chat.side_by_side import side_by_side
 from gpt2svc.chat.text_input import MAX_CONTENT_LENGTH, check_text
-from gpt2svc.engine.types import Pooling
+from gpt2svc.engine.types import THROUGH_HEAD
 from gpt2svc.errors import (
     ContextWindowError,
     InvalidInputError,
@@ -27,7 +27,6 @@ from gpt2svc.worker.protocol import EngineClient, EnginePool
 
 MAX_TEXTS: Final = 128
 
-THROUGH_HEAD: Final = Pooling("last", has_head=True)
 
 TextOrIds = str | Sequence[int]
 
@@ -83,7 +82,7 @@ class ClassificationService:
                     "--task classification, or name a model that was.",
                     field="model",
                 )
-            rows = await asyncio.to_thread(_rows, texts, engine, head.pad_token_id)
+            rows = await asyncio.to_thread(_rows, texts, engine, head)
             permit.resize(sum(map(len, rows)))
             async with within_deadline():
                 scores = await side_by_side(partial(self._scores, engine, row, owner) for row in rows)
@@ -99,14 +98,11 @@ class ClassificationService:
         return (await pool_prompt(engine, request_id, token_ids, THROUGH_HEAD, owner=owner)).vector
 
 
-def _rows(texts: Sequence[TextOrIds], engine: EngineClient, pad_token_id: int | None) -> list[tuple[int, ...]]:
-    """Their token ids, without padding at the end, which is how transformers reads them."""
+def _rows(texts: Sequence[TextOrIds], engine: EngineClient, head: ClassificationHead) -> list[tuple[int, ...]]:
     rows = []
     for index, text in enumerate(texts):
         field = "input" if len(texts) == 1 else f"input.{index}"
-        token_ids = _token_ids(text, engine, field)
-        while len(token_ids) > 1 and token_ids[-1] == pad_token_id:
-            token_ids.pop()
+        token_ids = head.without_padding(_token_ids(text, engine, field))
         if len(token_ids) > engine.n_positions:
             raise ContextWindowError(
                 f"{field} has {len(token_ids)} tokens; the model's window is {engine.n_positions}.",
@@ -114,7 +110,7 @@ def _rows(texts: Sequence[TextOrIds], engine: EngineClient, pad_token_id: int | 
                 max_tokens=engine.n_positions,
                 field=field,
             )
-        rows.append(tuple(token_ids))
+        rows.append(token_ids)
     return rows
 
 

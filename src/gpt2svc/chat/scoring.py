@@ -224,6 +224,4 @@ def _check_window(token_ids: tuple[int, ...], n_positions: int) -> None:
 
 
 def _texts(engine: EngineClient, token_ids: Sequence[int]) -> tuple[str, ...]:
-    """What each token stands for alone: a part of a character shows as U+FFFD."""
-    token_bytes = engine.tokenizer.token_bytes
-    return tuple(token_bytes(token_id).decode("utf-8", "replace") for token_id in token_ids)
+    return tuple(map(engine.tokenizer.token_text, token_ids))

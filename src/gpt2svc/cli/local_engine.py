@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from gpt2svc.cli.completion_text import CompletionText
 from gpt2svc.engine.config import EngineConfig
-from gpt2svc.engine.sampling_params import SamplingParams
+from gpt2svc.engine.sampling_params import NO_TOKENS
 from gpt2svc.engine.types import (
     EngineRequest,
     FinishReason,
@@ -137,9 +137,7 @@ class LocalEngine:
 
     def next_token(self, token_ids: tuple[int, ...], scoring: Scoring) -> NextToken:
         """The model's own distribution after these tokens. Raises InvalidInputError, EngineError."""
-        self._core.add_request(
-            EngineRequest("next-token", token_ids, SamplingParams(seed=0, max_new_tokens=0), scoring=scoring)
-        )
+        self._core.add_request(EngineRequest("next-token", token_ids, NO_TOKENS, scoring=scoring))
         found, error = None, None
         while self._core.has_work:
             for output in self._core.step():
@@ -154,8 +152,7 @@ class LocalEngine:
         pooling = wanted if isinstance(wanted, Pooling) else None
         scoring = wanted if isinstance(wanted, Scoring) else None
         for index, token_ids in enumerate(texts):
-            params = SamplingParams(seed=0, max_new_tokens=0)
-            self._core.add_request(EngineRequest(str(index), token_ids, params, scoring=scoring, pooling=pooling))
+            self._core.add_request(EngineRequest(str(index), token_ids, NO_TOKENS, scoring=scoring, pooling=pooling))
         while self._core.has_work:
             for output in self._core.step():
                 outputs[int(output.request_id)].append(output)

@@ -92,7 +92,7 @@ def distribution(engine: "LocalEngine", text: str, num_top: int) -> dict[str, An
         "tokens": [
             {
                 "token_id": token_id,
-                "text": engine.tokenizer.token_bytes(token_id).decode("utf-8", "replace"),
+                "text": engine.tokenizer.token_text(token_id),
                 "logprob": logprob,
             }
             for token_id, logprob in found.top

@@ -28,7 +28,8 @@ def classify(
     data_dir: ModelsDataDir = None,
 ) -> None:
     """Tell which labels fit texts, by a model that was trained to classify (gpt2svc train --task classification)."""
-    from gpt2svc.chat.classification import THROUGH_HEAD, ranked_labels
+    from gpt2svc.chat.classification import ranked_labels
+    from gpt2svc.engine.types import THROUGH_HEAD
     from gpt2svc.models.task_head import ClassificationHead
 
     engine = _load(model, device, dtype, data_dir)
@@ -40,7 +41,7 @@ def classify(
         raise InvalidInputError("There is no text to classify.", field="texts")
     for first in range(0, len(lines), _AT_ONCE):
         batch = lines[first : first + _AT_ONCE]
-        rows = [_encoded(engine, text, head.pad_token_id) for text in batch]
+        rows = [_fitting(engine, head.without_padding(_encoded(engine, text))) for text in batch]
         for text, outputs in zip(batch, engine.read(rows, THROUGH_HEAD), strict=True):
             labels = ranked_labels(head, _floats(outputs[-1].pooled))[:top]
             if as_json:
@@ -68,15 +69,14 @@ def choose(
 ) -> None:
     """Rank choices by how well they go on after a prompt: by the model's head for choices, else by their likelihood."""
     from gpt2svc.chat.choosing import MIN_CHOICES, ranked_choices
-    from gpt2svc.chat.classification import THROUGH_HEAD
-    from gpt2svc.engine.types import Scoring
+    from gpt2svc.engine.types import THROUGH_HEAD, Scoring
     from gpt2svc.models.task_head import ChoiceHead
 
     if len(choices) < MIN_CHOICES:
         raise InvalidInputError(f"At least {MIN_CHOICES} choices are needed.", field="choices")
     engine = _load(model, device, dtype, data_dir)
-    opening = _encoded(engine, prompt, None)
-    endings = [_encoded(engine, choice, None) for choice in choices]
+    opening = _encoded(engine, prompt)
+    endings = [_encoded(engine, choice) for choice in choices]
     rows = [_fitting(engine, opening + ending) for ending in endings]
     has_head = isinstance(engine.head, ChoiceHead)
     found = engine.read(rows, THROUGH_HEAD if has_head else Scoring(start=len(opening)))
@@ -105,13 +105,11 @@ def _load(model: str | None, device: str | None, dtype: str | None, data_dir: Pa
     return LocalEngine.load(service, max_num_seqs=_AT_ONCE)
 
 
-def _encoded(engine: "LocalEngine", text: str, pad_token_id: int | None) -> tuple[int, ...]:
-    token_ids = engine.tokenizer.encode(text)
-    while len(token_ids) > 1 and token_ids[-1] == pad_token_id:
-        token_ids.pop()
+def _encoded(engine: "LocalEngine", text: str) -> tuple[int, ...]:
+    token_ids = tuple(engine.tokenizer.encode(text))
     if not token_ids:
         raise InvalidInputError("A text is empty.", field="texts")
-    return _fitting(engine, tuple(token_ids))
+    return token_ids
 
 
 def _fitting(engine: "LocalEngine", token_ids: tuple[int, ...]) -> tuple[int, ...]:

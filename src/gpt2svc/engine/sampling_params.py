@@ -1,7 +1,7 @@
 """How the tokens of one sequence are chosen. Torch-free: it crosses to the worker process."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 EarlyStopping = bool | Literal["never"]
 
@@ -46,3 +46,7 @@ class SamplingParams:
     @property
     def is_beam_search(self) -> bool:
         return self.num_beams > 1
+
+
+# Of a request that is only read: scored or pooled.
+NO_TOKENS: Final = SamplingParams(seed=0, max_new_tokens=0)

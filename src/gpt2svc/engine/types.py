@@ -1,7 +1,7 @@
 """What goes into the engine and what comes out. Torch-free: these cross to the worker process and back."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from gpt2svc.engine.sampling_params import SamplingParams
 from gpt2svc.models.quantization import Quantization
@@ -56,6 +56,9 @@ class Pooling:
 
     kind: Literal["mean", "last"] = "mean"
     has_head: bool = False
+
+
+THROUGH_HEAD: Final = Pooling("last", has_head=True)
 
 
 @dataclass(frozen=True, slots=True)

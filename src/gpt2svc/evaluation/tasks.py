@@ -8,8 +8,8 @@ from typing import Any, Final
 import numpy as np
 
 from gpt2svc.engine.core import EngineCore
-from gpt2svc.engine.sampling_params import SamplingParams
-from gpt2svc.engine.types import EngineRequest, Pooling, Scoring, TokenOutput
+from gpt2svc.engine.sampling_params import NO_TOKENS
+from gpt2svc.engine.types import THROUGH_HEAD, EngineRequest, Scoring, TokenOutput
 from gpt2svc.errors import EngineError, InvalidInputError
 from gpt2svc.evaluation.label_measures import choice_accuracy, classification_measures
 from gpt2svc.evaluation.labelled import label_numbers, read_labelled, read_questions
@@ -24,8 +24,6 @@ from gpt2svc.training.rows import BadRowError, Document
 
 Progress = Callable[[int, int], None] | None  # done, in all
 
-_NOTHING: Final = SamplingParams(seed=0, max_new_tokens=0)
-_THROUGH_HEAD: Final = Pooling("last", has_head=True)
 _AT_ONCE: Final = 256  # rows that wait in the engine
 
 
@@ -41,11 +39,8 @@ def evaluate_labels(
     file = read_labelled(data)
     labels = label_numbers(file, head.labels)
     tokenizer = folder.load_tokenizer()
-    rows = _encoded(file.path, file.examples, tokenizer, folder)
-    for row in rows:
-        while len(row) > 1 and row[-1] == head.pad_token_id:
-            row.pop()
-    outputs = _run(core, ((tuple(row), None) for row in rows), len(rows), on_progress)
+    rows = [head.without_padding(row) for row in _encoded(file.path, file.examples, tokenizer, folder)]
+    outputs = _run(core, ((row, None) for row in rows), len(rows), on_progress)
     predictions = [int(np.frombuffer(output[-1].pooled or b"", "<f4").argmax()) for output in outputs]
     metrics, confusion = classification_measures(labels, predictions, head.labels)
     return new_report(
@@ -153,9 +148,9 @@ def _run(
     done = waiting = 0
     while True:
         for index, (row, scoring) in islice(numbered, _AT_ONCE - waiting):
-            pooling = _THROUGH_HEAD if scoring is None else None
+            pooling = THROUGH_HEAD if scoring is None else None
             try:
-                core.add_request(EngineRequest(str(index), row, _NOTHING, scoring=scoring, pooling=pooling))
+                core.add_request(EngineRequest(str(index), row, NO_TOKENS, scoring=scoring, pooling=pooling))
             except InvalidInputError as error:
                 raise InvalidInputError(f"Text {index + 1}: {error.message}", field="data") from error
             waiting += 1

@@ -14,7 +14,7 @@ def logprobs_mapping(logprobs: TokenLogprobs, tokenizer: Tokenizer) -> dict[str,
         "top_logprobs": [
             {
                 "token_id": token_id,
-                "text": tokenizer.token_bytes(token_id).decode("utf-8", "replace").replace("\x00", "\ufffd"),
+                "text": tokenizer.token_text(token_id).replace("\x00", "\ufffd"),
                 "logprob": max(logprob, MIN_LOGPROB),
             }
             for token_id, logprob in logprobs.top

@@ -1,7 +1,7 @@
 """What a checkpoint does besides language: the head that its config.json names. Torch-free."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -30,6 +30,13 @@ class ClassificationHead:
     labels: tuple[str, ...]  # by index
     problem_type: ProblemType
     pad_token_id: int | None = None
+
+    def without_padding(self, token_ids: Sequence[int]) -> tuple[int, ...]:
+        """What it reads of a text: its tokens up to the last that is not padding, and at least one."""
+        end = len(token_ids)
+        while end > 1 and token_ids[end - 1] == self.pad_token_id:
+            end -= 1
+        return tuple(token_ids[:end])
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,3 +137,7 @@ class Tokenizer:
         """
         own = self._token_bytes.get(token_id, b"")
         return own + b" " if token_id in self._vocabulary.word_ends else own
+
+    def token_text(self, token_id: int) -> str:
+        """What a token stands for alone: a part of a character shows as U+FFFD."""
+        return self.token_bytes(token_id).decode("utf-8", "replace")

@@ -3,10 +3,11 @@
 import struct
 from dataclasses import dataclass
 
+from gpt2svc.engine.sampling_params import NO_TOKENS
 from gpt2svc.engine.types import EngineRequest, Pooling
 from gpt2svc.errors import EngineError
 from gpt2svc.worker.protocol import EngineClient
-from gpt2svc.worker.reading import NO_TOKENS, read_text
+from gpt2svc.worker.reading import read_text
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,10 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Final, cast
 
-from gpt2svc.engine.sampling_params import SamplingParams
 from gpt2svc.engine.types import EngineRequest, TokenOutput
 from gpt2svc.errors import EngineError, UnavailableError, WorkerCrashedError
 from gpt2svc.worker.protocol import EngineClient
 
-NO_TOKENS: Final = SamplingParams(seed=0, max_new_tokens=0)
 _RETRY_AFTER_S: Final = 1.0
 
 

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
+from gpt2svc.engine.sampling_params import NO_TOKENS
 from gpt2svc.engine.types import EngineRequest, NextToken, Scoring, TokenLogprobs
 from gpt2svc.errors import EngineError
 from gpt2svc.worker.protocol import EngineClient
-from gpt2svc.worker.reading import NO_TOKENS, read_text
+from gpt2svc.worker.reading import read_text
 
 
 @dataclass(frozen=True, slots=True)
