@@ -11,7 +11,7 @@ from pydantic.json_schema import models_json_schema
 from gpt2svc.api.openapi_limits import describe_limits
 from gpt2svc.api.schemas.events import EVENT_SCHEMAS
 from gpt2svc.api.schemas.openai_chat import ChatCompletionChunk
-from gpt2svc.api.schemas.openai_response import ResponseStreamEvent
+from gpt2svc.api.schemas.openai_response_object import ResponseStreamEvent
 from gpt2svc.generation.settings import MAX_SEED
 
 DESCRIPTION = """\

@@ -14,7 +14,7 @@ from gpt2svc.api.errors import ApiError, from_domain, from_validation
 from gpt2svc.api.schemas.openai_completions import MAX_PROMPTS
 from gpt2svc.api.schemas.openai_embeddings import MAX_INPUTS
 from gpt2svc.api.schemas.openai_parameters import PASSING, UNSUPPORTED
-from gpt2svc.api.schemas.openai_responses import MAX_INPUT_ITEMS
+from gpt2svc.api.schemas.openai_response_request import MAX_INPUT_ITEMS
 from gpt2svc.chat.text_input import MAX_CONTENT_LENGTH
 from gpt2svc.errors import Gpt2svcError, InvalidInputError, NotFoundError
 

@@ -1,6 +1,6 @@
 """From a request's body to what is asked."""
 
-from gpt2svc.api.schemas.openai_responses import ResponseCreate
+from gpt2svc.api.schemas.openai_response_request import ResponseCreate
 from gpt2svc.errors import InvalidInputError
 from gpt2svc.generation.settings import SamplingSettings
 from gpt2svc.persistence.ids import IdGenerator

@@ -9,7 +9,7 @@ from starlette.types import Receive, Scope, Send
 from gpt2svc.api.openai.errors import of_stream_failure
 from gpt2svc.api.openai.response_events import ResponseEvents
 from gpt2svc.api.openai.stream import Ping
-from gpt2svc.api.schemas.openai_response import ResponseStreamEvent
+from gpt2svc.api.schemas.openai_response_object import ResponseStreamEvent
 from gpt2svc.api.sse import SseResponse, frame
 from gpt2svc.config import Settings
 from gpt2svc.generation.events import Event

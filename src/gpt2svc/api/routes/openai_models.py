@@ -14,7 +14,7 @@ from gpt2svc.api.schemas.openai_chat import ChatCompletionCreate
 from gpt2svc.api.schemas.openai_completions import DEFAULT_MAX_TOKENS, NEUTRAL_SETTINGS, CompletionCreate
 from gpt2svc.api.schemas.openai_embeddings import EmbeddingCreate
 from gpt2svc.api.schemas.openai_models import OpenAiModel, OpenAiModelDetails, OpenAiModelList, ParameterOut
-from gpt2svc.api.schemas.openai_responses import ResponseCreate
+from gpt2svc.api.schemas.openai_response_request import ResponseCreate
 from gpt2svc.api.schemas.openai_sampling import LENGTH_NAMES
 from gpt2svc.api.services import Services, ServicesDep
 from gpt2svc.errors import NotFoundError

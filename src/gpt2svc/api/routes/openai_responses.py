@@ -16,8 +16,8 @@ from gpt2svc.api.openai.response_request import response_request
 from gpt2svc.api.openai.response_stream import STREAM_DOCS, ResponseStream
 from gpt2svc.api.openai.whole_response import snapshot, whole_response
 from gpt2svc.api.reply_response import IdempotencyKey
-from gpt2svc.api.schemas.openai_response import InputItemList, InputItemOut, ResponseDeleted, ResponseOut
-from gpt2svc.api.schemas.openai_responses import InputItemQuery, ResponseCreate, ResponseQuery
+from gpt2svc.api.schemas.openai_response_object import InputItemList, InputItemOut, ResponseDeleted, ResponseOut
+from gpt2svc.api.schemas.openai_response_request import InputItemQuery, ResponseCreate, ResponseQuery
 from gpt2svc.api.services import OwnerDep, Services, ServicesDep
 from gpt2svc.errors import InvalidInputError
 from gpt2svc.responses.request import ResponseRequest

@@ -1,4 +1,4 @@
-"""Responses on the wire: what a request may ask. What comes back is in openai_response.py."""
+"""Responses on the wire: what a request may ask. What comes back is in openai_response_object.py."""
 
 from typing import Annotated, Any, ClassVar, Literal
 
