@@ -128,6 +128,18 @@ async def test_log_probabilities_come_where_they_are_asked_for(sdk: Any) -> None
     assert refused.value.param == "top_logprobs"
 
 
+async def test_each_token_is_found_among_the_likeliest_also_the_one_that_lost_its_space(
+    sdk: Any, engine: ScriptedEngine
+) -> None:
+    engine.say(" Hello there")
+    include = ["message.output_text.logprobs"]
+    created = await sdk.responses.create(model="tiny", input="Hi", include=include, top_logprobs=2)
+    assert created.output_text == "Hello there"
+    entries = created.output[0].content[0].logprobs
+    assert all(entry.token == entry.top_logprobs[0].token for entry in entries)
+    assert b"".join(bytes(entry.bytes) for entry in entries) == b" Hello there"
+
+
 @pytest.mark.parametrize("is_stream", [True, False])
 async def test_what_is_not_stored_leaves_nothing_behind(sdk: Any, services: Any, is_stream: bool) -> None:
     async with services.database.read() as uow:

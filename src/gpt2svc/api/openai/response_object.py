@@ -47,10 +47,15 @@ class ResponseText:
 
 
 def logprob_of(token: Token) -> dict[str, Any]:
-    """A token that is part of a character has its text with the character's last one."""
+    """A token that is part of a character has its text with the character's last one. White space that the reply lost
+    at its beginning is there, so that clients find the token among the likeliest.
+    """
     kept = token.logprobs or {}
-    top = [_entry(entry["text"], entry["logprob"]) for entry in kept.get("top_logprobs", ())]
-    return {**_entry(token.text, kept["logprob"]), "top_logprobs": top}
+    likeliest = kept.get("top_logprobs", ())
+    own = next((entry["text"] for entry in likeliest if entry["token_id"] == token.token_id), token.text)
+    text = own if own.lstrip() == token.text else token.text
+    top = [_entry(entry["text"], entry["logprob"]) for entry in likeliest]
+    return {**_entry(text, kept["logprob"]), "top_logprobs": top}
 
 
 def _entry(text: str, logprob: float) -> dict[str, Any]:
