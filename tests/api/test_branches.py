@@ -2,32 +2,18 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
+from tests.api.branches import messages_of, replied, url_of
 from tests.api.conftest import client_of, new_conversation
 from tests.fakes.engine import ScriptedEngine
 from tests.fakes.sse import parse_sse, reply_text
 from tests.fakes.tokenizer import TINY_EOS_ID
 
-
-async def messages_of(client: httpx.AsyncClient, conversation: str) -> list[dict[str, Any]]:
-    response = await client.get(f"/api/conversations/{conversation}/messages")
-    return list(response.json()["data"])
-
-
-async def replied(client: httpx.AsyncClient, content: str = "Hi", **fields: object) -> dict[str, Any]:
-    conversation = await new_conversation(client)
-    response = await client.post(f"/api/conversations/{conversation}/messages", json={"content": content, **fields})
-    assert response.status_code == 201, response.text
-    return dict(response.json())
-
-
-def url_of(message: dict[str, Any], action: str) -> str:
-    return f"/api/conversations/{message['conversation_id']}/messages/{message['id']}/{action}"
+"""Other versions of a reply: made again, continued, edited; and messages that begin a branch."""
 
 
 async def test_regenerated_reply_is_a_sibling_whichever_message_is_named(
@@ -223,31 +209,6 @@ async def test_reply_that_ended_itself_gets_another_draw_and_at_least_one_token(
     assert second["settings"]["seed"] != 9
     kept = (await client.post(url_of(first, "continue"), json={"settings": {"seed": 9}})).json()
     assert kept["settings"]["seed"] == 9
-
-
-async def test_edited_reply_is_complete_and_can_be_continued(client: httpx.AsyncClient, engine: ScriptedEngine) -> None:
-    first = await replied(client)
-    edited = await client.post(url_of(first, "edit"), json={"content": "My own\nUser: words"})
-    assert edited.status_code == 201
-    message = edited.json()
-    assert (message["role"], message["status"], message["generation_id"]) == ("assistant", "completed", None)
-    assert message["parent_id"] == first["parent_id"]
-    engine.say(", and more")
-    whole = (await client.post(url_of(message, "continue"))).json()
-    assert whole["content"] == "My own\nUser: words, and more"
-    assert (await messages_of(client, first["conversation_id"]))[1]["content"] == first["content"]
-
-
-async def test_edit_with_the_same_key_is_one_edit(client: httpx.AsyncClient) -> None:
-    first = await replied(client)
-    headers = {"Idempotency-Key": "edit-1"}
-    one = await client.post(url_of(first, "edit"), json={"content": "x"}, headers=headers)
-    two = await client.post(url_of(first, "edit"), json={"content": "x"}, headers=headers)
-    assert (one.status_code, two.status_code, two.headers["idempotent-replayed"]) == (201, 200, "true")
-    assert one.json() == two.json()
-    assert len(await messages_of(client, first["conversation_id"])) == 3
-    other = await client.post(url_of(first, "edit"), json={"content": "y"}, headers=headers)
-    assert (other.status_code, other.json()["error"]["code"]) == (422, "idempotency_mismatch")
 
 
 async def test_wrong_message_is_named(client: httpx.AsyncClient) -> None:

@@ -5,23 +5,22 @@ import struct
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from itertools import takewhile
-from typing import Literal
 
 from gpt2svc.engine.types import (
     EngineRequest,
     EngineStats,
     FinishReason,
-    Hypothesis,
-    NextToken,
-    TokenLogprobs,
     TokenOutput,
 )
 from gpt2svc.errors import Gpt2svcError, NotFoundError, UnavailableError, WorkerCrashedError
 from gpt2svc.models.task_head import TaskHead
 from gpt2svc.models.tokenizer import Tokenizer
 from gpt2svc.worker.protocol import EngineState, EngineStatus
+from tests.fakes.engine_outputs import fake_hypotheses, fake_logprobs, fake_next_token, fake_prompt_logprobs
 from tests.fakes.model_info import fake_model_info
-from tests.fakes.tokenizer import TINY_VOCAB_SIZE, tiny_tokenizer
+from tests.fakes.tokenizer import tiny_tokenizer
+
+"""An engine without a model: it says what a test tells it to, at a pace the test sets, and fails on demand."""
 
 
 class ScriptedEngine:
@@ -200,12 +199,12 @@ class ScriptedEngine:
             yield TokenOutput(
                 request.request_id,
                 token_ids=step,
-                logprobs=_logprobs(step, request.params.logprobs),
+                logprobs=fake_logprobs(step, request.params.logprobs),
                 finish_reason=finish_reason if is_last else None,
-                prompt_logprobs=_prompt_logprobs(request) if num_sent == len(step) else None,
-                next_token=_next_token(request) if num_sent == len(step) else None,
+                prompt_logprobs=fake_prompt_logprobs(request) if num_sent == len(step) else None,
+                next_token=fake_next_token(request) if num_sent == len(step) else None,
                 pooled=self._pooled(request) if is_last else None,
-                hypotheses=_hypotheses(request, token_ids, finish_reason) if is_last else None,
+                hypotheses=fake_hypotheses(request, token_ids, finish_reason) if is_last else None,
             )
             if is_last:
                 return
@@ -277,40 +276,3 @@ class ScriptedPool:
 
     def states(self) -> list[EngineState]:
         return [engine.state for engine in self._engines.values()]
-
-
-def _logprobs(token_ids: tuple[int, ...], num_top: int | None) -> tuple[TokenLogprobs, ...] | None:
-    if num_top is None:
-        return None
-    tops = (tuple(((token_id + i) % TINY_VOCAB_SIZE, -0.5 - i) for i in range(num_top)) for token_id in token_ids)
-    return tuple(TokenLogprobs(logprob=-0.5, top=top) for top in tops)
-
-
-def _hypotheses(
-    request: EngineRequest, token_ids: tuple[int, ...], finish_reason: FinishReason
-) -> tuple[Hypothesis, ...] | None:
-    """Each one token shorter, at its beginning, than the one before it, and worse by 1."""
-    if not request.params.is_beam_search:
-        return None
-    reason: Literal["stop", "length"] = "stop" if finish_reason == "stop" else "length"
-    return tuple(
-        Hypothesis(token_ids[rank:], -1.5 - rank, reason, _logprobs(token_ids[rank:], request.params.logprobs))
-        for rank in range(request.params.num_return_sequences)
-    )
-
-
-def _prompt_logprobs(request: EngineRequest) -> tuple[TokenLogprobs, ...] | None:
-    scoring = request.scoring
-    return None if scoring is None else _logprobs(request.prompt_token_ids[scoring.start :], scoring.num_top)
-
-
-def _next_token(request: EngineRequest) -> NextToken | None:
-    """Each token half as likely as the one before, from the prompt's last one on."""
-    scoring = request.scoring
-    if scoring is None or (scoring.num_next is None and not scoring.has_distribution):
-        return None
-    ids = [(request.prompt_token_ids[-1] + i) % TINY_VOCAB_SIZE for i in range(TINY_VOCAB_SIZE)]
-    logprobs = {token_id: -0.5 - i for i, token_id in enumerate(ids)}
-    distribution = struct.pack(f"<{TINY_VOCAB_SIZE}f", *(logprobs[i] for i in range(TINY_VOCAB_SIZE)))
-    top = tuple(logprobs.items())[: scoring.num_next or 0]
-    return NextToken(top, 1.25, 2.5, distribution if scoring.has_distribution else None)
