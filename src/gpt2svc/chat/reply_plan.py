@@ -1,7 +1,6 @@
 """What a reply is to be made with: model, prompt, settings and seed. Everything that can be refused is refused here."""
 
 import asyncio
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,12 +10,11 @@ from gpt2svc.chat.history import History
 from gpt2svc.chat.prompt import PromptBudget, build_prompt
 from gpt2svc.engine.types import ModelInfo
 from gpt2svc.errors import InvalidInputError, ModelError, NotFoundError
+from gpt2svc.generation.drawn_seed import drawn_seed
 from gpt2svc.generation.reply_prefix import ReplyPrefix
 from gpt2svc.generation.settings import SamplingSettings
 from gpt2svc.worker.availability import require_language_model
 from gpt2svc.worker.protocol import EngineClient, EnginePool
-
-MAX_DRAWN_SEED = 2**32 - 1  # short enough to read out, and exact in JavaScript
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +68,7 @@ class ReplyPlanner:
         settings.require_asked(asked)
         settings = settings.as_applied()
         _check_model(settings, engine.state.info)
-        seed = settings.seed if settings.seed is not None else secrets.randbelow(MAX_DRAWN_SEED + 1)
+        seed = settings.seed if settings.seed is not None else drawn_seed()
         return ReplyPlan(
             model=model,
             model_revision=engine.revision,

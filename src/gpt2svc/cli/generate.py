@@ -45,8 +45,9 @@ def generate(
     settings: Mapping[str, Any],
 ) -> None:
     """Continue a text, without a service: gpt2svc generate "Once upon a time" --stream."""
-    from gpt2svc.cli.local_engine import LocalEngine, drawn_seed
+    from gpt2svc.cli.local_engine import LocalEngine
     from gpt2svc.config import load_settings
+    from gpt2svc.generation.drawn_seed import drawn_seed
 
     text = _prompt(prompt)
     service = load_settings(model=model, device=device, dtype=dtype, quantize=quantize, data_dir=data_dir)

@@ -5,9 +5,10 @@ from typing import Any
 
 from gpt2svc.chat.prompt import TURN_LABELS, PromptBudget, build_prompt, encode_messages
 from gpt2svc.chat.unstored_message import unstored_message
-from gpt2svc.cli.local_engine import LocalEngine, LocalReply, drawn_seed
+from gpt2svc.cli.local_engine import LocalEngine, LocalReply
 from gpt2svc.engine.types import EngineRequest
 from gpt2svc.errors import InvalidInputError
+from gpt2svc.generation.drawn_seed import drawn_seed
 from gpt2svc.generation.reply_ends import stop_strings_of, stop_token_ids_of
 from gpt2svc.generation.reply_text import ReplyText
 from gpt2svc.generation.settings import SamplingSettings

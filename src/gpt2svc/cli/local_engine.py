@@ -1,7 +1,6 @@
 """An engine in the command's own process: for `generate` and `chat`, which need no service."""
 
 import os
-import secrets
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -33,8 +32,6 @@ from gpt2svc.worker.options import WorkerOptions
 if TYPE_CHECKING:
     from gpt2svc.config import Settings
     from gpt2svc.engine.core import EngineCore
-
-MAX_DRAWN_SEED = 2**53 - 1  # so that it survives programs which read JSON numbers as doubles
 
 
 class LocalReply:
@@ -189,10 +186,6 @@ class LocalEngine:
                 self._core.abort(request_id)
             while self._core.has_work:
                 self._core.step()
-
-
-def drawn_seed() -> int:
-    return secrets.randbelow(MAX_DRAWN_SEED + 1)
 
 
 @contextmanager

@@ -1,11 +1,10 @@
 """One seed a sequence, so that each of several choices can be made again alone."""
 
-import secrets
 from collections.abc import Sequence
 
+from gpt2svc.generation.drawn_seed import drawn_seed
 from gpt2svc.generation.settings import MAX_SEED
 
-MAX_DRAWN_SEED = 2**32 - 1  # short enough to read out, and exact in JavaScript
 _STEP = 0x9E3779B97F4A7C15  # odd, so that the seeds of any number of choices differ
 
 
@@ -16,5 +15,5 @@ def seeds_of(seed: int | None, num_prompts: int, num_choices: int) -> Sequence[i
     text, wherever in a batch it stands. Without one, each sequence draws its own.
     """
     if seed is None:
-        return [secrets.randbelow(MAX_DRAWN_SEED + 1) for _ in range(num_prompts * num_choices)]
+        return [drawn_seed() for _ in range(num_prompts * num_choices)]
     return [(seed + choice * _STEP) % (MAX_SEED + 1) for choice in range(num_choices)] * num_prompts

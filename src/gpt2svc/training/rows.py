@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -121,15 +121,20 @@ def _choices(row: Mapping[str, Any], label: int | str | None) -> Document:
     return Document((Segment(prompt),), label=label, choices=tuple(choices), opening=prompt)
 
 
+def _objects(name: str, values: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each of a list of objects, with its place for errors."""
+    if not isinstance(values, list) or not values:
+        raise BadRowError(f'"{name}" must be a list that is not empty')
+    for index, value in enumerate(values):
+        if not isinstance(value, dict):
+            raise BadRowError(f"{name}[{index}] must be an object")
+        yield f"{name}[{index}]", value
+
+
 def _messages(messages: Any) -> list[tuple[str, str, int]]:
     """(role, content, weight) of each."""
-    if not isinstance(messages, list) or not messages:
-        raise BadRowError('"messages" must be a list that is not empty')
     turns = []
-    for index, message in enumerate(messages):
-        place = f"messages[{index}]"
-        if not isinstance(message, dict):
-            raise BadRowError(f"{place} must be an object")
+    for place, message in _objects("messages", messages):
         role, content, weight = message.get("role"), message.get("content"), message.get("weight", 1)
         if role not in ("system", "user", "assistant"):
             raise BadRowError(f'{place}.role must be "system", "user" or "assistant", not {role!r:.40}')
@@ -142,13 +147,8 @@ def _messages(messages: Any) -> list[tuple[str, str, int]]:
 
 
 def _sharegpt(messages: Any) -> list[tuple[str, str, int]]:
-    if not isinstance(messages, list) or not messages:
-        raise BadRowError('"conversations" must be a list that is not empty')
     turns = []
-    for index, message in enumerate(messages):
-        place = f"conversations[{index}]"
-        if not isinstance(message, dict):
-            raise BadRowError(f"{place} must be an object")
+    for place, message in _objects("conversations", messages):
         speaker, value = message.get("from"), message.get("value")
         if not isinstance(speaker, str) or speaker not in _SHAREGPT_ROLES:
             raise BadRowError(f"{place}.from must be one of {', '.join(_SHAREGPT_ROLES)}, not {speaker!r:.40}")

@@ -13,7 +13,7 @@ from gpt2svc.chat.turn_request import ReplyCut
 from gpt2svc.persistence.records import MessageRecord, Role, Status
 from gpt2svc.persistence.unset import UNSET, Unset
 
-MAX_ID_LENGTH = 64
+MAX_ID_LENGTH = 64  # of one that is asked for: longer than any there is
 
 TokenNumber = Annotated[int, Strict(), Field(ge=0, le=10_000_000), AS_INT]
 Stream = Annotated[bool, Strict()] | None
