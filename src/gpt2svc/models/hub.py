@@ -4,7 +4,6 @@ Why not the hub library's own downloader: it throws away what has arrived when t
 checksums, and reads whatever a server sends. Tokens and the endpoint are looked up as that library does.
 """
 
-import errno
 import os
 import re
 import shutil
@@ -16,6 +15,7 @@ from typing import Final, Self
 
 from filelock import FileLock
 
+from gpt2svc.disk import is_disk_full
 from gpt2svc.errors import ModelDownloadError, ModelFormatError, UnsafeModelError
 from gpt2svc.models.chat_template import CHAT_TEMPLATE_NAME
 from gpt2svc.models.config import CONFIG_NAME, GPT2Config
@@ -202,6 +202,6 @@ def _ignore(progress: DownloadProgress) -> None:
 
 
 def _disk_error(error: OSError, models_dir: Path) -> ModelDownloadError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_disk_full(error):
         return ModelDownloadError(f"The disk of {models_dir} is full. Free some space and pull again to go on.")
     return ModelDownloadError(f"Can't write to {models_dir}: {error.strerror or error}.")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gpt2svc.disk_sync import sync_to_disk
+from gpt2svc.disk import sync_to_disk
 from gpt2svc.errors import InvalidInputError
 
 

@@ -1,10 +1,10 @@
 """What the operating system says about a file, in the words of this package's errors."""
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from gpt2svc.disk import is_disk_full
 from gpt2svc.errors import StorageError, StorageFullError
 
 
@@ -15,6 +15,6 @@ def file_errors(action: str, path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         message = f"Can't {action} {path}: {error.strerror or error}."
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_disk_full(error):
             raise StorageFullError(message) from error
         raise StorageError(message) from error

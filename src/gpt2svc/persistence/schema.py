@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from gpt2svc.disk_sync import sync_to_disk
+from gpt2svc.disk import sync_to_disk
 from gpt2svc.errors import ForeignDatabaseError, SchemaTooNewError, StorageError
 from gpt2svc.persistence.file_errors import file_errors
 from gpt2svc.persistence.migration_scripts import MigrationScripts

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import shutil
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from gpt2svc.disk_sync import sync_to_disk
+from gpt2svc.disk import is_disk_full, sync_to_disk
 from gpt2svc.errors import StorageError, StorageFullError
 
 TEMPORARY_PREFIX = ".writing-"
@@ -83,7 +82,7 @@ def storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_disk_full(error):
             raise _full(path) from error
         raise StorageError(f"Can't write {path}: {error.strerror or error}.") from error
     except (SafetensorError, RuntimeError) as error:
