@@ -1,4 +1,3 @@
-import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -13,7 +12,6 @@ from gpt2svc.api.services import Services
 from gpt2svc.app import create_app, services_of_app
 from gpt2svc.config import Settings
 from gpt2svc.models.tokenizer import Tokenizer
-from gpt2svc.persistence.database import Database
 from tests.fakes.engine import ScriptedEngine, ScriptedPool
 from tests.fakes.running_app import running
 from tests.fakes.tokenizer import write_tokenizer_folder
@@ -31,19 +29,6 @@ def engine(tmp_path: Path) -> ScriptedEngine:
 @pytest.fixture
 def pool(engine: ScriptedEngine) -> ScriptedPool:
     return ScriptedPool(engine)
-
-
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Migrated once: the tests here copy it, which is quicker than to migrate for each of them."""
-    path = tmp_path_factory.mktemp("empty") / "gpt2svc.db"
-
-    async def migrate() -> None:
-        async with Database(path):
-            pass
-
-    asyncio.run(migrate())
-    return path
 
 
 @pytest.fixture

@@ -5,8 +5,6 @@ from pathlib import Path
 import pytest
 
 from gpt2svc.persistence.database import Database
-from gpt2svc.persistence.migration_scripts import MigrationScripts
-from gpt2svc.persistence.schema import upgrade_schema
 from tests.fakes.clock import Clock
 
 
@@ -18,14 +16,6 @@ def clock() -> Clock:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "data" / "gpt2svc.db"
-
-
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Migrated once: copying it takes a hundredth of the time."""
-    path = tmp_path_factory.mktemp("empty") / "gpt2svc.db"
-    upgrade_schema(path, MigrationScripts.bundled())
-    return path
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from starlette.responses import JSONResponse, Response
 from gpt2svc.api.accept import prefers
 from gpt2svc.api.disconnect import unless_disconnected
 from gpt2svc.api.error_docs import BODY, error_responses
-from gpt2svc.api.schemas.conversations import ModelName
 from gpt2svc.api.schemas.scoring import (
     MessageTokensOut,
     NextTokenIn,
@@ -19,6 +18,7 @@ from gpt2svc.api.schemas.scoring import (
     PerplexityOut,
     VocabularyOut,
 )
+from gpt2svc.api.schemas.values import ModelName
 from gpt2svc.api.services import OwnerDep, ServicesDep
 from gpt2svc.chat.next_token_prompt import PlaceInConversation
 from gpt2svc.chat.scoring import NextTokenResult

@@ -10,8 +10,8 @@ from gpt2svc.api.error_docs import BODY
 from gpt2svc.api.openai.echo import echoed_texts
 from gpt2svc.api.openai.error_docs import openai_error_responses
 from gpt2svc.api.openai.errors import OpenAiRoute
-from gpt2svc.api.schemas.openai_sampling import ModelName
 from gpt2svc.api.schemas.tokenizer import DetokenizeIn, DetokenizeOut, TokenizeIn, TokenizeOut, TokenizerInfo
+from gpt2svc.api.schemas.values import ModelName
 from gpt2svc.api.services import ServicesDep
 from gpt2svc.completions.chat_messages import CHAT_TEMPLATE
 from gpt2svc.completions.token_text import token_text

@@ -6,13 +6,11 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field
 
 from gpt2svc.api.schemas.settings import SettingsIn, SettingsOut
-from gpt2svc.api.schemas.values import FilledText, RequestBody
-from gpt2svc.chat.conversations import MAX_MODEL_NAME_LENGTH
+from gpt2svc.api.schemas.values import FilledText, ModelName, RequestBody
 from gpt2svc.chat.text_input import MAX_TITLE_INPUT_LENGTH
 from gpt2svc.persistence.records import ConversationRecord
 
 Title = Annotated[FilledText, Field(max_length=MAX_TITLE_INPUT_LENGTH)]
-ModelName = Annotated[FilledText, Field(max_length=MAX_MODEL_NAME_LENGTH)]
 
 
 class ConversationCreate(RequestBody):

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, Strict
 
 from gpt2svc.api.schemas.openai_parameters import EmptyList, NeutralFields
-from gpt2svc.api.schemas.openai_sampling import ModelName, NewTokens, OpenAiSampling
-from gpt2svc.api.schemas.values import AS_INT, RequestBody, Text
+from gpt2svc.api.schemas.openai_sampling import NewTokens, OpenAiSampling
+from gpt2svc.api.schemas.values import AS_INT, ModelName, RequestBody, Text
 from gpt2svc.chat.text_input import MAX_CONTENT_LENGTH
 from gpt2svc.completions.chat_messages import ChatMessage, ChatRole
 from gpt2svc.errors import InvalidInputError

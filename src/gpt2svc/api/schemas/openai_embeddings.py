@@ -6,8 +6,7 @@ from pydantic import BaseModel, Field, Strict
 
 from gpt2svc.api.schemas.openai_completions import TokenIds
 from gpt2svc.api.schemas.openai_parameters import Label
-from gpt2svc.api.schemas.openai_sampling import ModelName
-from gpt2svc.api.schemas.values import AS_INT, RequestBody, Text
+from gpt2svc.api.schemas.values import AS_INT, ModelName, RequestBody, Text
 from gpt2svc.chat.text_input import MAX_CONTENT_LENGTH
 from gpt2svc.completions.embeddings import EmbeddingInput
 

@@ -6,8 +6,7 @@ from pydantic import Field, Strict, model_validator
 
 from gpt2svc.api.schemas.openai_parameters import PASSING, UNSUPPORTED, StreamOptions
 from gpt2svc.api.schemas.settings import SettingsIn
-from gpt2svc.api.schemas.values import AS_INT, FilledText
-from gpt2svc.chat.conversations import MAX_MODEL_NAME_LENGTH
+from gpt2svc.api.schemas.values import AS_INT, ModelName
 from gpt2svc.errors import InvalidInputError
 from gpt2svc.generation.settings import SETTING_SPECS, SamplingSettings
 
@@ -15,7 +14,6 @@ MAX_CHOICES = 128
 LENGTH_NAMES = ("max_output_tokens", "max_completion_tokens", "max_tokens", "max_new_tokens", "max_length")
 _MAX_NEW = int(SETTING_SPECS["max_new_tokens"].maximum)
 
-ModelName = Annotated[FilledText, Field(max_length=MAX_MODEL_NAME_LENGTH)]
 NewTokens = Annotated[int, Strict(), Field(ge=1, le=_MAX_NEW), AS_INT]
 
 

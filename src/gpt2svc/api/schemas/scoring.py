@@ -4,9 +4,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, Strict
 
-from gpt2svc.api.schemas.conversations import ModelName
 from gpt2svc.api.schemas.messages import MAX_ID_LENGTH
-from gpt2svc.api.schemas.values import AS_INT, RequestBody, Text
+from gpt2svc.api.schemas.values import AS_INT, ModelName, RequestBody, Text
 from gpt2svc.chat.next_token_prompt import PlaceInConversation
 from gpt2svc.chat.scoring import MAX_TOP, NextTokenResult, PerplexityResult, TokensResult
 from gpt2svc.chat.text_input import MAX_CONTENT_LENGTH

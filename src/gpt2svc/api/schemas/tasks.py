@@ -4,8 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, Strict, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
-from gpt2svc.api.schemas.conversations import ModelName
-from gpt2svc.api.schemas.values import AS_INT, RequestBody, Text
+from gpt2svc.api.schemas.values import AS_INT, ModelName, RequestBody, Text
 from gpt2svc.chat.choosing import MAX_CHOICES, MIN_CHOICES, ChoiceMethod, ChoiceResult
 from gpt2svc.chat.classification import MAX_TEXTS, ClassificationResult, ClassifiedText, TextOrIds
 from gpt2svc.chat.text_input import MAX_CONTENT_LENGTH

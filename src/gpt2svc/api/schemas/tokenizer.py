@@ -5,8 +5,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field, Strict
 
 from gpt2svc.api.schemas.openai_completions import TokenId
-from gpt2svc.api.schemas.openai_sampling import ModelName
-from gpt2svc.api.schemas.values import RequestBody
+from gpt2svc.api.schemas.values import ModelName, RequestBody
 
 MAX_TOKENS = 100_000
 

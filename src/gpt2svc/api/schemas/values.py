@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict
 
+from gpt2svc.chat.conversations import MAX_MODEL_NAME_LENGTH
+
 
 class RequestBody(BaseModel):
     """Unknown fields are errors: a misspelt setting must not be taken for one that was left out."""
@@ -37,6 +39,7 @@ def _as_int(value: Any) -> Any:
 
 Text = Annotated[str, Strict(), AfterValidator(_refuse_unstorable)]
 FilledText = Annotated[Text, AfterValidator(_refuse_blank), Field(json_schema_extra={"minLength": 1, "pattern": r"\S"})]
+ModelName = Annotated[FilledText, Field(max_length=MAX_MODEL_NAME_LENGTH)]
 # A whole number is Annotated[int, Strict(), <its limits>, AS_INT]: limits after AS_INT would be lost to OpenAPI.
 AS_INT = BeforeValidator(_as_int)
 Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
