@@ -79,7 +79,7 @@ async def run_schemathesis(
         f"--max-examples={max_examples}",
         "--generation-allow-x00=true",
         "--generation-database=none",
-        "--request-timeout=20",
+        "--request-timeout=60",
         "--continue-on-failure",
         "--no-color",
         *further,

@@ -153,6 +153,17 @@ async def test_a_stateless_text_ends_with_504_and_its_work_with_it(
     assert engine.aborted == [request.request_id for request in engine.requests]
 
 
+async def test_a_text_before_a_suffix_ends_with_504_and_every_place_comes_back(
+    client: httpx.AsyncClient, services: Services, engine: ScriptedEngine
+) -> None:
+    engine.hold_at(1)
+    body = {"prompt": "Once", "suffix": "end"}
+    response = await client.post("/v1/completions", json=body, headers={"X-Request-Timeout": "0.05"})
+    assert (response.status_code, response.json()["error"]["code"]) == (504, "deadline_exceeded")
+    await engine.wait_until_idle()
+    await until(lambda: services.admission.num_requests == 0)
+
+
 @pytest.mark.parametrize(("path", "name"), [("/api/next-token", "prompt"), ("/api/perplexity", "text")])
 async def test_scoring_ends_with_504_and_its_work_with_it(
     client: httpx.AsyncClient, services: Services, engine: ScriptedEngine, path: str, name: str

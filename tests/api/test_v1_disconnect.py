@@ -14,6 +14,7 @@ from tests.fakes.running_app import running
 
 CHAT = ("/v1/chat/completions", {"messages": [{"role": "user", "content": "Hi"}], "n": 2})
 TEXT = ("/v1/completions", {"prompt": ["Hi", "Ho"]})
+SUFFIX = ("/v1/completions", {"prompt": "Hi", "suffix": "end", "best_of": 1})
 
 
 @pytest.mark.parametrize(("path", "body"), [CHAT, TEXT])
@@ -42,7 +43,7 @@ async def test_client_who_leaves_stops_every_sequence(
 
 
 @pytest.mark.parametrize(
-    ("path", "body"), [("/api/next-token", {"prompt": "Hi"}), ("/api/perplexity", {"text": "Once upon a time"})]
+    ("path", "body"), [("/api/next-token", {"prompt": "Hi"}), ("/api/perplexity", {"text": "Once upon a time"}), SUFFIX]
 )
 async def test_client_who_leaves_stops_the_scoring_of_a_text(
     app: FastAPI, engine: ScriptedEngine, path: str, body: dict[str, Any]

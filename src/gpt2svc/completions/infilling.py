@@ -60,9 +60,9 @@ class InfillingService:
             completion = await self._completions.begin(replace(request, num_tokens_after=len(suffix_ids)))
             with closing(completion):
                 drawn = await collect(completion)
-            candidates = await asyncio.to_thread(_candidates, completion, drawn, suffix_ids)
+            candidates = await asyncio.to_thread(_candidates, completion, drawn, suffix_ids, engine.n_positions)
             for permit in permits:
-                permit.resize(max(len(candidate.token_ids) for candidate in candidates))
+                permit.resize(max((len(candidate.token_ids) for candidate in candidates), default=1))
             async with within_deadline():
                 scores = await self._judge(engine, candidates, len(suffix_ids), request.owner, len(permits))
         finally:
@@ -110,18 +110,23 @@ def _check_suffix(suffix_ids: tuple[int, ...], n_positions: int) -> None:
         )
 
 
-def _candidates(completion: Completion, drawn: CompletionResult, suffix_ids: tuple[int, ...]) -> list[_Candidate]:
+def _candidates(
+    completion: Completion, drawn: CompletionResult, suffix_ids: tuple[int, ...], n_positions: int
+) -> list[_Candidate]:
     """Each text whole, then cut, so that of equal ones the longest is kept."""
     facts = completion.facts
-    return [
+    candidates = [
         _Candidate(text, (*facts.prompts[text.prompt_index].token_ids, *_ids(text, facts.tokenizer), *suffix_ids))
         for sequence in drawn.sequences
         for text in _cuts(sequence)
     ]
+    return [candidate for candidate in candidates if len(candidate.token_ids) <= n_positions]
 
 
 def _ids(text: SequenceResult, tokenizer: Tokenizer) -> Sequence[int]:
-    return tokenizer.encode(text.text) if text.text else ()
+    """Those that were drawn, which the engine still has in its cache; but a stop string may have cut the last one."""
+    drawn = [token.token_id for token in text.tokens]
+    return drawn if tokenizer.decode(drawn) == text.text else tokenizer.encode(text.text)
 
 
 def _cuts(sequence: SequenceResult) -> Iterator[SequenceResult]:
@@ -140,10 +145,10 @@ def _chosen(
     num_choices: int,
     num_suffix_tokens: int,
 ) -> CompletionResult:
-    best: dict[int, tuple[float, SequenceResult]] = {}  # of each drawn text, by its index
+    best = {sequence.index: (-math.inf, sequence) for sequence in drawn.sequences}  # of each text and its cuts
     for candidate, score in zip(candidates, scores, strict=True):
         index = candidate.text.index
-        if index not in best or score > best[index][0]:
+        if score > best[index][0]:
             best[index] = (score, candidate.text)
     kept: list[SequenceResult] = []
     for prompt_index in dict.fromkeys(sequence.prompt_index for sequence in drawn.sequences):
