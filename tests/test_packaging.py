@@ -1,10 +1,18 @@
 """The wheel is what users get: it must hold everything that the program needs at run time, and nothing else."""
 
+import os
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 from hatchling.builders.wheel import WheelBuilder
+
+from gpt2svc.persistence.migration_scripts import HEAD_REVISION
+
+# Building compiles the kernels for every kind of processor, which takes a busy machine its time.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).resolve().parents[1]
 MAX_STARTER_BYTES = 30_000_000
@@ -39,7 +47,32 @@ def test_the_wheel_holds_nothing_else(wheel: zipfile.ZipFile) -> None:
     tops = {name.split("/")[0] for name in wheel.namelist()}
     assert len(tops) == 2
     assert "gpt2svc" in tops
-    assert not [name for name in wheel.namelist() if "__pycache__" in name or name.startswith("tests/")]
+    assert not [name for name in wheel.namelist() if "__pycache__" in name or name.endswith(".pyc")]
+    assert not [name for name in wheel.namelist() if name.startswith("tests/")]
+
+
+def test_the_wheel_carries_the_migrations_and_creates_a_database_with_them(
+    wheel: zipfile.ZipFile, tmp_path: Path
+) -> None:
+    assert f"gpt2svc/persistence/migrations/versions/{HEAD_REVISION}.py" in wheel.namelist()
+    wheel.extractall(tmp_path / "site")
+    upgrade = (
+        "import asyncio, sys; from pathlib import Path; from gpt2svc.persistence.database import Database\n"
+        "async def main():\n"
+        "    database = Database(Path(sys.argv[1]))\n"
+        "    print((await database.open()).to_revision)\n"
+        "    await database.close()\n"
+        "asyncio.run(main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", upgrade, str(tmp_path / "gpt2svc.db")],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == f"{HEAD_REVISION}\n"
 
 
 def test_the_wheel_says_how_it_is_run_and_licensed(wheel: zipfile.ZipFile) -> None:
