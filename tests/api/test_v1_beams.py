@@ -110,10 +110,8 @@ async def test_post_processing_cuts_each_choice_and_usage_counts_all(
 
 async def test_table_of_parameters_has_them_with_their_limits(client: httpx.AsyncClient) -> None:
     table = (await client.get("/v1/models/tiny")).json()["parameters"]["chat.completions"]
-    assert (table["num_beams"]["support"], table["num_beams"]["minimum"], table["num_beams"]["maximum"]) == (
-        "honoured",
-        1,
-        32,
-    )
+    beams = table["num_beams"]
+    # Each beam takes one of the engine's eight slots: fewer than the 32 that any model may be asked for.
+    assert (beams["support"], beams["minimum"], beams["maximum"]) == ("honoured", 1, 8)
     assert table["length_penalty"]["default"] == 1.0
     assert table["early_stopping"]["default"] is table["trim_to_sentence"]["default"] is False
