@@ -29,6 +29,7 @@ _NATIVE_KINDS: Final = {
     "native float32": ModelKind(torch.float32, is_native=True),
     "native bfloat16": ModelKind(torch.bfloat16, is_native=True),
     "native int8": ModelKind(torch.bfloat16, "int8", is_native=True),
+    "native int4": ModelKind(torch.bfloat16, "int4", is_native=True),
 }
 
 
@@ -38,7 +39,7 @@ def model_kinds() -> dict[str, ModelKind]:
     if library is None:
         return _TORCH_KINDS
     return _TORCH_KINDS | {
-        name: kind for name, kind in _NATIVE_KINDS.items() if kind.quantize == "none" or library.has_int8
+        name: kind for name, kind in _NATIVE_KINDS.items() if kind.quantize != "int8" or library.has_int8
     }
 
 

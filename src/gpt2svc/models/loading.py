@@ -22,6 +22,8 @@ _KINDS: Final = {
     (torch.bfloat16, "none"): Kind.BFLOAT16,
     (torch.float32, "int8"): Kind.INT8,
     (torch.bfloat16, "int8"): Kind.INT8,
+    (torch.float32, "int4"): Kind.INT4,
+    (torch.bfloat16, "int4"): Kind.INT4,
 }
 
 

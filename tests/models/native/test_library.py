@@ -83,7 +83,8 @@ def test_a_processor_gets_the_best_level_that_it_can_run(tmp_path: Path) -> None
     [
         ({}, torch.float32, "none", True),
         ({}, torch.bfloat16, "none", True),
-        ({}, torch.float32, "int4", False),
+        ({}, torch.float32, "int4", True),
+        ({"n_inner": 72}, torch.float32, "int4", False),
         ({"n_embd": 60}, torch.float32, "none", False),  # heads of 15
         ({"activation_function": "gelu"}, torch.float32, "none", False),
         ({"reorder_and_upcast_attn": True}, torch.bfloat16, "none", False),

@@ -15,6 +15,8 @@ from gpt2svc.engine.generate import generate
 from gpt2svc.engine.sampling_params import SamplingParams
 from gpt2svc.models.chunk import Chunk
 from gpt2svc.models.folder import ModelFolder
+from gpt2svc.models.group_quantization import Groups, quantize_groups, restored
+from gpt2svc.models.loading import load_model
 from gpt2svc.models.native.gpt2 import NativeGPT2
 from gpt2svc.models.native.library import NativeLibrary
 from gpt2svc.models.native.structures import Kind
@@ -98,13 +100,13 @@ def test_greedy_tokens_equal_transformers_alone_and_together(
         assert generate(core, [prompt], params)[0].token_ids == result.token_ids
 
 
-@pytest.mark.parametrize("kind", [Kind.BFLOAT16, Kind.INT8])
+@pytest.mark.parametrize("kind", [Kind.BFLOAT16, Kind.INT8, Kind.INT4])
 @pytest.mark.parametrize("level", [0, -1], ids=["best level", "plain level"])
 def test_fewer_bits_are_near_the_same_arithmetic_in_float32(
     kind: Kind, level: int, libraries: dict[str, NativeLibrary], tmp_path: Path
 ) -> None:
     """Against transformers on weights that were rounded as the kind rounds them: what is left are the activations."""
-    reference = random_gpt2(7, spread=2.0)
+    reference = random_gpt2(7, spread=2.0, n_inner=80)
     folder = opened(reference, tmp_path)
     with torch.no_grad():
         for name, weight in reference.named_parameters():
@@ -114,8 +116,9 @@ def test_fewer_bits_are_near_the_same_arithmetic_in_float32(
                 weight.copy_(weight.bfloat16().float())
                 continue
             by_output = weight if "wte" in name else weight.t()
-            scale = by_output.abs().amax(1, keepdim=True) / 127
-            by_output.copy_((by_output / scale).round() * scale)
+            by_output.copy_(
+                four_bits(folder, name, by_output) if kind == Kind.INT4 and "wte" not in name else eight_bits(by_output)
+            )
         token_ids = tokens(folder, 60)
         expected = reference(torch.tensor([token_ids])).logits[0]
     logits = all_logits(native(folder, list(libraries.values())[level], kind), token_ids)
@@ -123,12 +126,41 @@ def test_fewer_bits_are_near_the_same_arithmetic_in_float32(
     assert 0 < error < (0.02 if kind == Kind.BFLOAT16 else 0.05)
 
 
-def test_float32_and_int8_have_the_same_bits_on_every_level(
+def eight_bits(by_output: torch.Tensor) -> torch.Tensor:
+    scale = by_output.abs().amax(1, keepdim=True) / 127
+    return (by_output / scale).round() * scale
+
+
+def four_bits(folder: ModelFolder, name: str, by_output: torch.Tensor) -> torch.Tensor:
+    """As the groups stand for it. Queries are rounded with the scale of their scores, which can move ties."""
+    num_out, num_in = by_output.shape
+    scales = torch.ones(num_out, 1)
+    if "c_attn" in name:
+        scales[: folder.config.n_embd] = folder.config.head_dim**-0.5
+    groups = quantize_groups(by_output * scales, torch.bfloat16)
+    whole = Groups(groups.integers, groups.steps.float(), groups.middles.float())
+    return restored(whole)[:, :num_in] / scales
+
+
+def test_int4_is_near_torchs_int4(library: NativeLibrary, tmp_path: Path) -> None:
+    """The same 4-bit weights; torch rounds its rows to bfloat16, the kernels to 8 bits with a scale a row."""
+    folder = opened(random_gpt2(7, spread=2.0), tmp_path)
+    token_ids = tokens(folder, 60)
+    by_torch = load_model(folder, torch.device("cpu"), torch.float32, quantize="int4", library=None)
+    chunk = Chunk(0, 0, token_ids, False, num_scored=60)
+    expected = by_torch.forward([chunk], by_torch.new_cache(1))  # type: ignore[arg-type]
+    by_kernels = load_model(folder, torch.device("cpu"), torch.float32, quantize="int4", library=library)
+    logits = by_kernels.forward([chunk], by_kernels.new_cache(1))  # type: ignore[arg-type]
+    error = (logits - expected).pow(2).mean().sqrt() / expected.pow(2).mean().sqrt()
+    assert 0 < error < 0.02
+
+
+def test_all_but_bfloat16_have_the_same_bits_on_every_level(
     libraries: dict[str, NativeLibrary], tmp_path: Path
 ) -> None:
-    folder = opened(random_gpt2(8), tmp_path)
+    folder = opened(random_gpt2(8, n_inner=80), tmp_path)
     token_ids = tokens(folder, 70)
-    for kind in (Kind.FLOAT32, Kind.INT8):
+    for kind in (Kind.FLOAT32, Kind.INT8, Kind.INT4):
         first, *others = [all_logits(native(folder, library, kind), token_ids) for library in libraries.values()]
         for other in others:
             assert torch.equal(first, other)

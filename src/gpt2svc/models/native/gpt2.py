@@ -31,10 +31,11 @@ def can_run_natively(config: GPT2Config) -> bool:
 
 
 class NativeGPT2:
-    """As GPT2 (models/gpt2.py), for the CPU: sums in float32 over weights in float32, bfloat16 or int8.
+    """As GPT2 (models/gpt2.py), for the CPU: sums in float32 over weights in float32, bfloat16, int8 or
+    int4 (whose embedding and output layer are int8).
 
     Every number is computed in an order of its own, whatever else is in the call: a row's bits never depend on the
-    batch or on the cut of its prompt into chunks. With int8 each row of activations has its own scale.
+    batch or on the cut of its prompt into chunks. With int8 and int4 each row of activations has its own scale.
     """
 
     device = torch.device("cpu")
@@ -61,9 +62,10 @@ class NativeGPT2:
         self._kept: list[Tensor | PackedWeights] = []  # what the structures point to
 
         is_post_norm = config.architecture == "openai-gpt"
-        embedding = lm_head = self._packed(weights.read("wte.weight"), None, kind)
+        table_kind = Kind.INT8 if kind == Kind.INT4 else kind
+        embedding = lm_head = self._packed(weights.read("wte.weight"), None, table_kind)
         if config.is_language_model and not config.tie_word_embeddings:
-            lm_head = self._packed(weights.read("lm_head.weight"), None, kind)
+            lm_head = self._packed(weights.read("lm_head.weight"), None, table_kind)
         layers = (LayerStruct * config.n_layer)(*[self._layer(i, weights, kind) for i in range(config.n_layer)])
         self._layers = layers
         self._model = ModelStruct(

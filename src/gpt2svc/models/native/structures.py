@@ -4,7 +4,7 @@ from ctypes import POINTER, Structure, c_float, c_int32, c_int64, c_void_p
 from enum import IntEnum
 from typing import Final
 
-INTERFACE: Final = 2  # of csrc/forward.h: a library of another one reads these structures wrongly
+INTERFACE: Final = 3  # of csrc/forward.h: a library of another one reads these structures wrongly
 
 
 class Kind(IntEnum):
@@ -13,6 +13,7 @@ class Kind(IntEnum):
     FLOAT32 = 0
     BFLOAT16 = 1
     INT8 = 2
+    INT4 = 3
 
 
 class Activation(IntEnum):

@@ -170,7 +170,7 @@ static void run(void *argument, int thread)
             last_hidden(pass, batch->hidden_rows[i], batch->hidden + (size_t)i * (size_t)width);
         } else {
             last_hidden(pass, batch->logit_rows[i - batch->num_hidden], own);
-            operand_set_row(&pass->narrow, model->kind, i - batch->num_hidden, own, width);
+            operand_set_row(&pass->narrow, model->lm_head.kind, i - batch->num_hidden, own, width);
         }
     }
     pool_barrier(pool);
@@ -198,7 +198,8 @@ static size_t lay_out(pass_t *pass, char *memory)
     pass->qkv_floats = row_floats(3 * width);
     pass->inner_floats = row_floats(model->num_inner);
     pass->score_floats = (size_t)MAX_QUERIES * (size_t)pass->cache->num_blocks * LANES;
-    pass->narrow.row_bytes = operand_row_bytes(model->kind, width);
+    size_t of_layers = operand_row_bytes(model->kind, width), of_head = operand_row_bytes(model->lm_head.kind, width);
+    pass->narrow.row_bytes = of_layers > of_head ? of_layers : of_head;
     pass->wide.row_bytes = operand_row_bytes(model->kind, model->num_inner);
     pass->x = carve(memory, &size, rows * pass->width_floats * sizeof(float));
     pass->qkv = carve(memory, &size, rows * pass->qkv_floats * sizeof(float));

@@ -20,7 +20,8 @@ typedef struct {
     norm_t norm;
     float epsilon;
     int32_t num_layers, num_heads, head_dim, num_inner, num_positions;
-    int32_t kind, activation;
+    int32_t kind; /* of the layers; 4-bit ones go with an embedding and a head in 8 */
+    int32_t activation;
     int32_t is_post_norm; /* GPT-1: each norm after its residual sum, and none at the end */
 } model_t;
 
@@ -59,7 +60,7 @@ typedef struct runtime runtime_t; /* threads and buffers */
 #define EXPORT __attribute__((visibility("default")))
 
 /* Another number with each change to what Python passes: structures.py has the same one. */
-enum { INTERFACE = 2 };
+enum { INTERFACE = 3 };
 EXPORT int gpt2_interface(void);
 
 EXPORT runtime_t *gpt2_runtime_new(int num_threads);

@@ -1,3 +1,4 @@
+#include "dot.h"
 #include "matmul.h"
 
 #include <math.h>
@@ -36,22 +37,6 @@ INLINE void tile_f32(const int m, const char *rows, size_t row_bytes, const void
     }
 }
 
-/* Two products and their sum, added: by the processor's own instruction, or the same by multiply-adds. */
-INLINE v16 dot_bf16(uint32_t pair, const bf16 *weights, v16 sum)
-{
-#if defined(__AVX512BF16__)
-    __m512i w = _mm512_loadu_si512(weights);
-    return (v16)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32((int)pair), (__m512bh)w);
-#else
-    v16u w = *(const v16u *)weights;
-    uint32_t bits[2] = {pair << 16, pair & 0xffff0000u};
-    float x[2];
-    memcpy(x, bits, sizeof x);
-    sum = fma16(splat16(x[0]), (v16)(w << 16), sum);
-    return fma16(splat16(x[1]), (v16)(w & 0xffff0000u), sum);
-#endif
-}
-
 INLINE void tile_bf16(const int m, const char *rows, size_t row_bytes, const void *panel, int num_in, sums_t *out)
 {
     const bf16 *weights = panel;
@@ -71,22 +56,6 @@ INLINE void tile_bf16(const int m, const char *rows, size_t row_bytes, const voi
     }
 }
 
-/* Four products of an unsigned and a signed byte and their sum, added: exact in 32 bits. */
-INLINE v16i dot_int8(uint32_t four, const int8_t *weights, v16i sum)
-{
-#if defined(__AVX512VNNI__)
-    __m512i w = _mm512_loadu_si512(weights);
-    return (v16i)_mm512_dpbusd_epi32((__m512i)sum, _mm512_set1_epi32((int)four), w);
-#else
-    v16i w = *(const v16i *)weights;
-    for (int byte = 0; byte < 4; byte++) {
-        v16i weight = (w << (24 - 8 * byte)) >> 24;
-        sum += weight * (int32_t)((four >> (8 * byte)) & 0xff);
-    }
-    return sum;
-#endif
-}
-
 INLINE void tile_int8(const int m, const char *rows, size_t row_bytes, const void *panel, int num_in, sums_t *out)
 {
     const int8_t *weights = panel;
@@ -103,6 +72,43 @@ INLINE void tile_int8(const int m, const char *rows, size_t row_bytes, const voi
     for (int i = 0; i < m; i++) {
         out->ints[i][0] = sums[i][0];
         out->ints[i][1] = sums[i][1];
+    }
+}
+
+/* A half of the panel after the other, so that each row's sum and the dots of a group stay in registers. */
+INLINE void tile_int4(const int m, const char *rows, size_t row_bytes, const void *panel, int num_in, sums_t *out)
+{
+    const char *weights = panel;
+    const int num_groups = num_in / GROUP;
+    for (int half = 0; half < 2; half++) {
+        v16 sums[MAX_TILE] = {};
+        for (int group = 0; group < num_groups; group++, weights += INT4_BLOCK_BYTES) {
+            v16i dots[MAX_TILE];
+#pragma GCC unroll 12
+            for (int i = 0; i < m; i++)
+                dots[i] = begin_int4(int4_facts(row_of(rows, row_bytes, i), num_in) + group);
+            for (int pair = 0; pair < GROUP / 8; pair++) {
+                v16i both = *(const v16i *)(weights + pair * sizeof(v16i));
+                v16i low = both & 0x0f0f0f0f, high = (both >> 4) & 0x0f0f0f0f;
+#pragma GCC unroll 12
+                for (int i = 0; i < m; i++) {
+                    const uint32_t *x = (const uint32_t *)row_of(rows, row_bytes, i) + group * (GROUP / 4) + 2 * pair;
+                    dots[i] = dot_int4(low, x[0], dots[i]);
+                    dots[i] = dot_int4(high, x[1], dots[i]);
+                }
+            }
+            v16 step = from_bf16((const bf16 *)(weights + GROUP * LANES / 2));
+            v16 middle = from_bf16((const bf16 *)(weights + GROUP * LANES / 2) + LANES);
+#pragma GCC unroll 12
+            for (int i = 0; i < m; i++) {
+                const int4_facts_t *facts = int4_facts(row_of(rows, row_bytes, i), num_in) + group;
+                sums[i] = fma16(__builtin_convertvector(end_int4(dots[i], facts), v16), step, sums[i]);
+                sums[i] = fma16(splat16(facts->sum), middle, sums[i]);
+            }
+        }
+#pragma GCC unroll 12
+        for (int i = 0; i < m; i++)
+            out->floats[i][half] = sums[i];
     }
 }
 
@@ -126,6 +132,7 @@ INLINE void tile_int8(const int m, const char *rows, size_t row_bytes, const voi
 TILE_FUNCTION(tile_f32)
 TILE_FUNCTION(tile_bf16)
 TILE_FUNCTION(tile_int8)
+TILE_FUNCTION(tile_int4)
 
 /* 1 / (1 + e^-x) */
 INLINE v16 sigmoid(v16 x) { return 1.0f / (1.0f + exp16(-x)); }
@@ -160,6 +167,8 @@ static void finish_tile(const linear_t *linear, const operand_t *operand, const 
                 v16i sum = sums->ints[i][half] - *(const v16i *)(linear->offsets + first);
                 v16 scale = load16(linear->scales + first) * operand->scales[first_row + i];
                 value = fma16(__builtin_convertvector(sum, v16), scale, bias);
+            } else if (linear->kind == KIND_INT4) {
+                value = fma16(value, splat16(operand->scales[first_row + i]), bias);
             } else {
                 value += bias;
             }
@@ -184,6 +193,8 @@ static void finish_tile(const linear_t *linear, const operand_t *operand, const 
 static size_t panel_bytes(const linear_t *linear)
 {
     static const size_t item[] = {[KIND_F32] = 4, [KIND_BF16] = 2, [KIND_INT8] = 1};
+    if (linear->kind == KIND_INT4)
+        return (size_t)linear->num_in / GROUP * 2 * INT4_BLOCK_BYTES;
     return (size_t)linear->num_in * PANEL * item[linear->kind];
 }
 
@@ -208,8 +219,10 @@ void matmul(const linear_t *linear, const operand_t *operand, int num_rows, floa
                     tile_f32s(m, rows, operand->row_bytes, weights, linear->num_in, &sums);
                 else if (linear->kind == KIND_BF16)
                     tile_bf16s(m, rows, operand->row_bytes, weights, linear->num_in, &sums);
-                else
+                else if (linear->kind == KIND_INT8)
                     tile_int8s(m, rows, operand->row_bytes, weights, linear->num_in, &sums);
+                else
+                    tile_int4s(m, rows, operand->row_bytes, weights, linear->num_in, &sums);
                 finish_tile(linear, operand, &sums, row, m, panel, out, row_floats, epilogue, activation);
             }
         }

@@ -6,13 +6,19 @@
  * into the same few places of the first-level cache. */
 enum { GAP_BYTES = 64 };
 
+static int whole_groups(int width) { return (width + GROUP - 1) / GROUP; }
+
 size_t operand_row_bytes(int kind, int width)
 {
     static const size_t item[] = {[KIND_F32] = 4, [KIND_BF16] = 2, [KIND_INT8] = 1};
-    return ((size_t)width * item[kind] + 63) / 64 * 64 + GAP_BYTES;
+    size_t bytes = kind == KIND_INT4 ? (size_t)whole_groups(width) * (GROUP + sizeof(int4_facts_t))
+                                     : (size_t)width * item[kind];
+    return (bytes + 63) / 64 * 64 + GAP_BYTES;
 }
 
-static void set_int8_row(uint8_t *to, float *scale, const float *values, int width)
+/* Steps of a row's own, from -127 to 127: their size, and the factor that brings a value there. 0 where the row holds
+ * an infinity or a NaN; its scale is then NaN, so that its results are, as they would be in floats. */
+static int find_scale(const float *values, int width, float *scale, float *inverse)
 {
     v16 largest = splat16(0.0f), sum = splat16(0.0f);
     for (int k = 0; k < width; k += LANES) {
@@ -22,19 +28,51 @@ static void set_int8_row(uint8_t *to, float *scale, const float *values, int wid
     }
     float bound = largest16(largest);
     float total = sum16(sum);
-    if (total != total || bound > 3.0e38f) {
-        *scale = NAN; /* the row's results are NaN, as they would be in floats */
+    int is_finite = total == total && bound <= 3.0e38f;
+    *scale = is_finite ? bound / 127.0f : NAN;
+    *inverse = is_finite && bound > 1e-30f ? 127.0f / bound : 0.0f;
+    return is_finite;
+}
+
+/* LANES bytes of `middle` + value * inverse, rounded to the nearest, ties to even. */
+INLINE v16i set_bytes(uint8_t *to, const float *values, float inverse, int middle)
+{
+    typedef uint8_t bytes16 __attribute__((vector_size(16), aligned(1), may_alias));
+    const v16 magic = splat16(12582912.0f);
+    v16i whole = __builtin_convertvector(fma16(load16(values), splat16(inverse), magic) - magic, v16i) + middle;
+    *(bytes16 *)to = __builtin_convertvector(whole, bytes16);
+    return whole;
+}
+
+static void set_int8_row(uint8_t *to, float *scale, const float *values, int width)
+{
+    float inverse;
+    if (!find_scale(values, width, scale, &inverse))
         memset(to, 128, (size_t)width);
+    else
+        for (int k = 0; k < width; k += LANES)
+            set_bytes(to + k, values + k, inverse, 128);
+}
+
+static void set_int4_row(char *to, float *scale, const float *values, int width)
+{
+    int num_groups = whole_groups(width);
+    int4_facts_t *facts = int4_facts(to, num_groups * GROUP);
+    float inverse;
+    memset(to + width, 0, (size_t)(num_groups * GROUP - width));
+    if (!find_scale(values, width, scale, &inverse)) {
+        memset(to, 0, (size_t)width);
+        memset(facts, 0, (size_t)num_groups * sizeof *facts);
         return;
     }
-    *scale = bound / 127.0f;
-    float inverse = bound > 1e-30f ? 127.0f / bound : 0.0f;
-    const v16 magic = splat16(12582912.0f); /* rounds to the nearest whole number, ties to even */
-    for (int k = 0; k < width; k += LANES) {
-        v16 rounded = fma16(load16(values + k), splat16(inverse), magic) - magic;
-        v16i whole = __builtin_convertvector(rounded, v16i) + 128;
-        typedef uint8_t bytes16 __attribute__((vector_size(16), aligned(1), may_alias));
-        *(bytes16 *)(to + k) = __builtin_convertvector(whole, bytes16);
+    for (int group = 0; group < num_groups; group++) {
+        v16i sums = {};
+        for (int k = group * GROUP; k < (group + 1) * GROUP && k < width; k += LANES)
+            sums += set_bytes((uint8_t *)to + k, values + k, inverse, 0);
+        int32_t sum = 0;
+        for (int lane = 0; lane < LANES; lane++)
+            sum += sums[lane];
+        facts[group] = (int4_facts_t){(float)sum, -8 * sum};
     }
 }
 
@@ -43,6 +81,8 @@ void operand_set_row(const operand_t *operand, int kind, int row, const float *v
     char *to = (char *)operand->values + (size_t)row * operand->row_bytes;
     if (kind == KIND_INT8) {
         set_int8_row((uint8_t *)to, operand->scales + row, values, width);
+    } else if (kind == KIND_INT4) {
+        set_int4_row(to, operand->scales + row, values, width);
     } else if (kind == KIND_BF16) {
         for (int k = 0; k < width; k += LANES)
             to_bf16((bf16 *)to + k, load16(values + k));
