@@ -18,7 +18,8 @@ from gpt2svc.responses.head import ResponseHead
 STREAM_DOCS: dict[str, Any] = {
     "schema": {
         "type": "object",
-        "description": "One event of the stream. The last one is response.completed, .incomplete or .failed.",
+        "description": "One event of the stream. The last one is response.completed, .incomplete or .failed; or error, "
+        "where the stream itself could not go on.",
         "properties": {
             "event": {"type": "string", "description": "The data's `type`."},
             "data": {
