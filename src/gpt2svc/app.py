@@ -60,7 +60,6 @@ from gpt2svc.completions.embeddings import EmbeddingService
 from gpt2svc.completions.infilling import InfillingService
 from gpt2svc.completions.service import CompletionService
 from gpt2svc.config import Settings
-from gpt2svc.engine.config import EngineConfig
 from gpt2svc.generation.admission import Admission
 from gpt2svc.generation.supervisor import GenerationSupervisor
 from gpt2svc.loop_lag import LoopLagMonitor
@@ -269,11 +268,7 @@ def _worker_pool(settings: Settings, catalogue: ModelCatalogue) -> WorkerPool:
         device=settings.device,
         dtype=settings.dtype,
         quantize=settings.quantize,
-        engine=EngineConfig(
-            max_num_seqs=settings.max_num_seqs,
-            is_speculation_enabled=settings.speculation == "auto",
-            is_native_enabled=settings.kernels == "auto",
-        ),
+        engine=settings.engine_config(settings.max_num_seqs),
         log_level=settings.log_level,
         log_format=settings.log_format,
     )

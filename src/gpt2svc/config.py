@@ -19,6 +19,7 @@ from dotenv import dotenv_values
 from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, StringConstraints, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from gpt2svc.engine.config import EngineConfig
 from gpt2svc.errors import ConfigError
 from gpt2svc.models.quantization import Quantization
 
@@ -204,6 +205,14 @@ class Settings(BaseSettings):
             return ip_address(self.host.strip("[]")).is_loopback
         except ValueError:
             return False
+
+    def engine_config(self, max_num_seqs: int) -> EngineConfig:
+        """What they say of an engine, for one of so many sequences."""
+        return EngineConfig(
+            max_num_seqs=max_num_seqs,
+            is_speculation_enabled=self.speculation == "auto",
+            is_native_enabled=self.kernels == "auto",
+        )
 
     def source_of(self, name: str) -> str:
         """Where a value came from, for people: "flag --port", "environment GPT2SVC_PORT", "gpt2svc.toml", "default"."""

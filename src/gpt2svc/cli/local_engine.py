@@ -8,7 +8,6 @@ from types import FrameType
 from typing import TYPE_CHECKING, Self
 
 from gpt2svc.cli.completion_text import CompletionText
-from gpt2svc.engine.config import EngineConfig
 from gpt2svc.engine.sampling_params import NO_TOKENS
 from gpt2svc.engine.types import (
     EngineRequest,
@@ -110,13 +109,12 @@ class LocalEngine:
         apply_cpu_options(WorkerOptions(settings.model, models_dir=str(settings.models_dir)), os.environ)
         from gpt2svc.engine.loader import load_engine  # brings torch, which takes its time: last
 
-        config = EngineConfig(
-            max_num_seqs=max_num_seqs,
-            is_speculation_enabled=settings.speculation == "auto",
-            is_native_enabled=settings.kernels == "auto",
-        )
         core, info = load_engine(
-            folder, device=settings.device, dtype=settings.dtype, quantize=settings.quantize, config=config
+            folder,
+            device=settings.device,
+            dtype=settings.dtype,
+            quantize=settings.quantize,
+            config=settings.engine_config(max_num_seqs),
         )
         return cls(core, info, tokenizer, folder.config.head)
 
