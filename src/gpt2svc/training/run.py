@@ -6,7 +6,7 @@ import math
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -163,6 +163,13 @@ def _outcome(trained: Any, state: RunState, output_dir: Path, signal_number: int
     )  # fmt: skip
 
 
+def _checkpointing(arguments: type[Any], is_wanted: bool) -> dict[str, Any]:
+    """By the name that this transformers has for it: later ones renamed it, and warn of the old name."""
+    name = "activation_checkpointing"
+    is_known = any(field.name == name for field in fields(arguments))
+    return {name if is_known else "gradient_checkpointing": is_wanted}
+
+
 def _arguments(
     settings: TrainingSettings, output_dir: Path, epoch_steps: int, preparation: Preparation, num_processes: int
 ) -> Any:
@@ -186,7 +193,7 @@ def _arguments(
         max_grad_norm=settings.max_grad_norm,
         bf16=settings.bf16,
         fp16=settings.fp16,
-        activation_checkpointing=settings.gradient_checkpointing,
+        **_checkpointing(TrainingArguments, settings.gradient_checkpointing),
         seed=settings.seed,
         use_cpu=device_kind(settings.device) == "cpu",
         ddp_backend="gloo" if num_processes > 1 and device_kind(settings.device) == "cpu" else None,
