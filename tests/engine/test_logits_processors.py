@@ -54,7 +54,7 @@ def _expected(sequence: Sequence, logits: Tensor) -> Tensor:
     input_ids = torch.tensor([sequence.token_ids])
     scores = logits.clone().unsqueeze(0)
     if params.logit_bias:
-        scores = SequenceBiasLogitsProcessor([[[t], b] for t, b in params.logit_bias])(input_ids, scores)
+        scores = SequenceBiasLogitsProcessor({(t,): b for t, b in params.logit_bias})(input_ids, scores)
     if params.repetition_penalty != 1:
         scores = RepetitionPenaltyLogitsProcessor(params.repetition_penalty)(input_ids, scores)
     counts = Counter(sequence.token_ids[sequence.num_prompt_tokens :])
