@@ -25,7 +25,8 @@ INLINE void tile_f32(const int m, const char *rows, size_t row_bytes, const void
         v16 low = load16(weights), high = load16(weights + LANES);
 #pragma GCC unroll 12
         for (int i = 0; i < m; i++) {
-            v16 x = splat16(((const float *)row_of(rows, row_bytes, i))[k]);
+            const float *from = (const float *)row_of(rows, row_bytes, i) + k;
+            v16 x = m > 1 ? broadcast16(from) : splat16(*from); /* a lone row gains nothing by it */
             sums[i][0] = fma16(x, low, sums[i][0]);
             sums[i][1] = fma16(x, high, sums[i][1]);
         }

@@ -27,6 +27,13 @@ INLINE v16 load16(const float *from) { return *(const v16 *)from; }
 INLINE void store16(float *to, v16 value) { *(v16 *)to = value; }
 INLINE v16 splat16(float value) { return (v16){} + value; }
 
+/* The same in one load, where splat16 adds to zero first (which makes +0 of -0, so the compiler may not leave it out). */
+INLINE v16 broadcast16(const float *from)
+{
+    float x = *from;
+    return (v16){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x};
+}
+
 /* a * b + c with one rounding where the processor can. */
 INLINE v16 fma16(v16 a, v16 b, v16 c)
 {
