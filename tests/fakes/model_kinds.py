@@ -39,7 +39,9 @@ def model_kinds() -> dict[str, ModelKind]:
     if library is None:
         return _TORCH_KINDS
     return _TORCH_KINDS | {
-        name: kind for name, kind in _NATIVE_KINDS.items() if kind.quantize != "int8" or library.has_int8
+        name: kind
+        for name, kind in _NATIVE_KINDS.items()
+        if {"none": True, "int8": library.has_int8, "int4": library.has_int4}[kind.quantize]
     }
 
 

@@ -77,7 +77,7 @@ def native_kind(
     kind = _KINDS.get((dtype, quantize))
     if library is None or kind is None or device.type != "cpu" or not can_run_natively(config):
         return None
-    if kind == Kind.INT8 and not library.has_int8:
+    if (kind == Kind.INT8 and not library.has_int8) or (kind == Kind.INT4 and not library.has_int4):
         return None
     # Such a model asks for attention in float32, which here also means a cache in float32.
     return None if config.reorder_and_upcast_attn and dtype != torch.float32 else kind

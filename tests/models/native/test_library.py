@@ -27,6 +27,14 @@ def test_an_installation_with_a_compiler_has_kernels_for_its_processor() -> None
     assert library.file.parent == FOLDER
     assert library.file.name == levels_here()[0].library_name
     assert library.has_int8 == ("avx512_vnni" in processor_flags())
+    assert library.has_int4 == ("avx512bw" in processor_flags())
+
+
+def test_int4_goes_through_torch_where_vectors_are_short(libraries: dict[str, NativeLibrary], tmp_path: Path) -> None:
+    plain = libraries["avx2"]
+    assert not plain.has_int4
+    folder = ModelFolder.open(write_checkpoint(tmp_path, random_gpt2(1)))
+    assert isinstance(load_model(folder, CPU, torch.float32, quantize="int4", library=plain), GPT2)
 
 
 def test_an_empty_folder_or_a_broken_file_means_torch(tmp_path: Path) -> None:
@@ -96,6 +104,7 @@ def test_what_the_kernels_have_not_goes_through_torch(
     tmp_path: Path,
 ) -> None:  # fmt: skip
     folder = ModelFolder.open(write_checkpoint(tmp_path, random_gpt2(1, **config)))
+    is_native = is_native and (quantize != "int4" or library.has_int4)
     model = load_model(folder, CPU, dtype, quantize=quantize, library=library)
     assert isinstance(model, NativeGPT2 if is_native else GPT2)
     assert isinstance(load_model(folder, CPU, dtype, quantize=quantize, library=None), GPT2)

@@ -149,8 +149,7 @@ def test_int4_is_near_torchs_int4(library: NativeLibrary, tmp_path: Path) -> Non
     by_torch = load_model(folder, torch.device("cpu"), torch.float32, quantize="int4", library=None)
     chunk = Chunk(0, 0, token_ids, False, num_scored=60)
     expected = by_torch.forward([chunk], by_torch.new_cache(1))  # type: ignore[arg-type]
-    by_kernels = load_model(folder, torch.device("cpu"), torch.float32, quantize="int4", library=library)
-    logits = by_kernels.forward([chunk], by_kernels.new_cache(1))  # type: ignore[arg-type]
+    logits = all_logits(native(folder, library, Kind.INT4), token_ids)
     error = (logits - expected).pow(2).mean().sqrt() / expected.pow(2).mean().sqrt()
     assert 0 < error < 0.02
 

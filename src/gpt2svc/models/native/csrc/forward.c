@@ -265,5 +265,8 @@ int gpt2_features(void)
 #if defined(__AVX512BF16__)
     features |= 2;
 #endif
+#if defined(__AVX512BW__)
+    features |= 4;
+#endif
     return features;
 }

@@ -60,7 +60,7 @@ typedef struct runtime runtime_t; /* threads and buffers */
 #define EXPORT __attribute__((visibility("default")))
 
 /* Another number with each change to what Python passes: structures.py has the same one. */
-enum { INTERFACE = 3 };
+enum { INTERFACE = 4 };
 EXPORT int gpt2_interface(void);
 
 EXPORT runtime_t *gpt2_runtime_new(int num_threads);
@@ -71,7 +71,8 @@ EXPORT void gpt2_runtime_free(runtime_t *runtime);
 EXPORT int gpt2_forward(runtime_t *runtime, const model_t *model, const cache_t *cache, const batch_t *batch,
                         fault_t *fault);
 
-/* 1 when sums of int8 products have an instruction of their own here, and bfloat16's have: bits 0 and 1. */
+/* What is fast here. Bits 0 and 1: sums of int8 products and of bfloat16's have an instruction of their own; bit 2: int4,
+ * which takes vectors of 64 bytes. */
 EXPORT int gpt2_features(void);
 
 #endif
