@@ -36,7 +36,8 @@ serve: $(VENV)/.installed ## Install what is needed and run the service with the
 
 test: $(VENV)/.installed-dev ## Install what the tests need and run all of them
 	@sh scripts/install-chromium
-	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder
+	@# Threads that wait without spinning, as the service's do: on shared cores some tests took thirty times as long.
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.installed-dev ## Formatting, style, types (mypy strict) and the import rules between layers
 	$(BIN)/ruff format --check $(CHECKED)
