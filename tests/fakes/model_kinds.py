@@ -41,7 +41,7 @@ def model_kinds() -> dict[str, ModelKind]:
     return _TORCH_KINDS | {
         name: kind
         for name, kind in _NATIVE_KINDS.items()
-        if {"none": True, "int8": library.has_int8, "int4": library.has_int4}[kind.quantize]
+        if library.has_wide_vectors and (kind.quantize != "int8" or library.has_int8)
     }
 
 

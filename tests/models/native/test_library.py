@@ -13,7 +13,7 @@ from gpt2svc.models.native.build import build, compiler, levels_here
 from gpt2svc.models.native.gpt2 import NativeGPT2
 from gpt2svc.models.native.levels import LEVELS, levels_of, processor_flags
 from gpt2svc.models.native.library import FOLDER, NativeLibrary
-from gpt2svc.models.quantization import Quantization
+from gpt2svc.models.quantization import QUANTIZATIONS, Quantization
 from tests.fakes.checkpoints import random_gpt2, write_checkpoint
 
 CPU = torch.device("cpu")
@@ -27,14 +27,17 @@ def test_an_installation_with_a_compiler_has_kernels_for_its_processor() -> None
     assert library.file.parent == FOLDER
     assert library.file.name == levels_here()[0].library_name
     assert library.has_int8 == ("avx512_vnni" in processor_flags())
-    assert library.has_int4 == ("avx512bw" in processor_flags())
+    assert library.has_wide_vectors == ("avx512bw" in processor_flags())
 
 
-def test_int4_goes_through_torch_where_vectors_are_short(libraries: dict[str, NativeLibrary], tmp_path: Path) -> None:
+def test_everything_goes_through_torch_where_vectors_are_short(
+    libraries: dict[str, NativeLibrary], tmp_path: Path
+) -> None:
     plain = libraries["avx2"]
-    assert not plain.has_int4
+    assert not plain.has_wide_vectors
     folder = ModelFolder.open(write_checkpoint(tmp_path, random_gpt2(1)))
-    assert isinstance(load_model(folder, CPU, torch.float32, quantize="int4", library=plain), GPT2)
+    for quantize in QUANTIZATIONS:
+        assert isinstance(load_model(folder, CPU, torch.float32, quantize=quantize, library=plain), GPT2)
 
 
 def test_an_empty_folder_or_a_broken_file_means_torch(tmp_path: Path) -> None:
@@ -104,7 +107,7 @@ def test_what_the_kernels_have_not_goes_through_torch(
     tmp_path: Path,
 ) -> None:  # fmt: skip
     folder = ModelFolder.open(write_checkpoint(tmp_path, random_gpt2(1, **config)))
-    is_native = is_native and (quantize != "int4" or library.has_int4)
+    is_native = is_native and library.has_wide_vectors
     model = load_model(folder, CPU, dtype, quantize=quantize, library=library)
     assert isinstance(model, NativeGPT2 if is_native else GPT2)
     assert isinstance(load_model(folder, CPU, dtype, quantize=quantize, library=None), GPT2)

@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 _INT8: Final = 1
 _BFLOAT16: Final = 2
-_INT4: Final = 4
+_WIDE: Final = 4
 
 
 class NativeLibrary:
@@ -60,9 +60,9 @@ class NativeLibrary:
         return bool(self._features & _INT8)
 
     @cached_property
-    def has_int4(self) -> bool:
-        """Whether int4 pays: with vectors of 64 bytes; on AVX2 it was measured slower than torch's."""
-        return bool(self._features & _INT4)
+    def has_wide_vectors(self) -> bool:
+        """Whether the kernels pay: with vectors of 64 bytes. With AVX2 alone they are slower than torch."""
+        return bool(self._features & _WIDE)
 
     @cached_property
     def has_bfloat16(self) -> bool:

@@ -71,8 +71,8 @@ EXPORT void gpt2_runtime_free(runtime_t *runtime);
 EXPORT int gpt2_forward(runtime_t *runtime, const model_t *model, const cache_t *cache, const batch_t *batch,
                         fault_t *fault);
 
-/* What is fast here. Bits 0 and 1: sums of int8 products and of bfloat16's have an instruction of their own; bit 2: int4,
- * which takes vectors of 64 bytes. */
+/* What is fast here. Bits 0 and 1: sums of int8 products and of bfloat16's have an instruction of their own; bit 2: vectors of
+ * 64 bytes, without which all of this is slow. */
 EXPORT int gpt2_features(void);
 
 #endif
