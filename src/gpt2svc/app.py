@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import cast
 
@@ -223,11 +224,12 @@ def _services(settings: Settings, catalogue: ModelCatalogue, engines: EnginePool
         synchronous=settings.sqlite_synchronous,
         on_write=metrics.database_write.observe,
     )
+    rejected = cache(metrics.rejected.labels)
     admission = Admission(
         settings.max_num_seqs + settings.max_queued_requests,
         settings.max_queued_tokens,
         max_owner_share=settings.max_key_share,
-        on_reject=lambda reason: metrics.rejected.labels(reason).inc(),
+        on_reject=lambda reason: rejected(reason).inc(),
     )
     generations = GenerationSupervisor(
         database, engines, admission, flush_interval_s=settings.flush_interval_ms / 1000, metrics=metrics

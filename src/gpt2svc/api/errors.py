@@ -7,10 +7,10 @@ is made printable and cut first, since it may hold lone surrogates, control char
 import json
 import logging
 import math
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from random import SystemRandom
 from typing import Any, cast
 
 from fastapi import FastAPI, Request
@@ -112,7 +112,7 @@ class ApiError:
 def retry_headers(retry_after_s: float, *, is_for_load: bool) -> dict[str, str]:
     """When to come back, in seconds, rounded up, and in milliseconds."""
     # Spread under load: clients that were refused together must not all come back together.
-    spread = SystemRandom().uniform(0.0, _RETRY_SPREAD) if is_for_load else 0.0
+    spread = random.uniform(0.0, _RETRY_SPREAD) if is_for_load else 0.0  # noqa: S311 (no secret)
     milliseconds = math.ceil(1000 * retry_after_s * (1.0 + spread))
     return {"retry-after": str(max(1, -(-milliseconds // 1000))), "retry-after-ms": str(milliseconds)}
 

@@ -49,7 +49,7 @@ class KeyRing:
         if self._configured_digest is not None and compare_digest(digest, self._configured_digest):
             return Identity()
         await self._refresh()
-        return self._lookup(digest)
+        return Identity() if self._is_open else self._lookup(digest)
 
     def known(self, secret: str) -> Identity | None:
         """As `identify` would have said when the keys were read last; None also where it can't be told without a wait.
@@ -57,16 +57,21 @@ class KeyRing:
         Only for a no: a key that was revoked since may still be told that the service is full, and nothing else. The
         keys are read again meanwhile, if they are old.
         """
+        if not self._is_fresh() and not self._reading.locked() and self._refreshing is None:
+            self._refreshing = asyncio.create_task(self._refresh_quietly(), context=Context())
+        if self._is_open:
+            return Identity()
         digest = secret_digest(secret)
         if self._configured_digest is not None and compare_digest(digest, self._configured_digest):
             return Identity()
-        if not self._is_fresh() and not self._reading.locked() and self._refreshing is None:
-            self._refreshing = asyncio.create_task(self._refresh_quietly(), context=Context())
         return self._lookup(digest)
 
+    @property
+    def _is_open(self) -> bool:
+        """To everybody, as there is no key."""
+        return self._allow_keyless and self._version == (0, 0)
+
     def _lookup(self, digest: str) -> Identity | None:
-        if self._allow_keyless and self._version == (0, 0):
-            return Identity()
         record = self._active.get(digest)
         if record is None or not compare_digest(digest, record.secret_hash):
             return None

@@ -5,6 +5,7 @@ instant, each waits for those before it, so what counts is what one refusal cost
 """
 
 import logging
+from functools import cache, lru_cache, partial
 
 from prometheus_client import Counter
 from starlette.types import Scope
@@ -16,7 +17,7 @@ from gpt2svc.api.middleware.rate_limit import limit_headers
 from gpt2svc.api.middleware.request_id import REQUEST_ID_HEADER, request_id_of
 from gpt2svc.api.middleware.security_headers import DEFAULT_HEADERS
 from gpt2svc.api.middleware.trusted_origin import TrustedOrigins
-from gpt2svc.generation.admission import Admission
+from gpt2svc.generation.admission import Admission, RateLimits
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +41,7 @@ class RefusalGate:
         self._origins = origins
         self._keys = keys
         self._admission = admission
-        self._requests = requests
-        self._counters: dict[str, Counter] = {}  # by route: to look one up takes longer than to count
+        self._counter = cache(partial(_refusals_of, requests))  # to look one up takes longer than to count
 
     def refuse(self, scope: Scope) -> bytes | None:
         """What to answer to a request with this `method`, `path` and these `headers`; None: the app's to answer.
@@ -58,11 +58,17 @@ class RefusalGate:
         refusal = self._shedder.refuse(identity.key_id)
         if refusal is None:
             return None
-        if route.path not in self._counters:
-            self._counters[route.path] = self._requests.labels(route.path, "4xx")
-        self._counters[route.path].inc()
+        self._counter(route.path).inc()
         own = b"".join(b"%s: %s\r\n" % header for header in refusal.headers)
         named = b"%s: %s\r\n" % (REQUEST_ID_HEADER, request_id_of(scope).encode("ascii"))
-        limits = limit_headers(self._admission.limits(identity.key_id)).items()
-        limited = "".join(f"{name}: {value}\r\n" for name, value in limits).encode("ascii")
+        limited = _limit_lines(self._admission.limits(identity.key_id))
         return b"".join((own, _GUARDS, named, limited, b"\r\n", refusal.body))
+
+
+def _refusals_of(requests: Counter, route: str) -> Counter:
+    return requests.labels(route, "4xx")
+
+
+@lru_cache(maxsize=16)  # the same ones for all that come at once
+def _limit_lines(limits: RateLimits) -> bytes:
+    return "".join(f"{name}: {value}\r\n" for name, value in limit_headers(limits).items()).encode("ascii")
