@@ -65,6 +65,41 @@ def test_a_lost_answer_to_a_message_brings_no_second_one(service: WebService, op
     assert [message["content"] for message in messages] == ["Hello?", "Only once"]
 
 
+def test_what_was_read_before_a_reply_came_does_not_hide_it(service: WebService, open_page: OpenPage) -> None:
+    """A slow start: the page hears of the service between a conversation's first request and its message."""
+    service.say("Quick")
+    chat = open_page()
+    chat.page.add_init_script(
+        """{
+            const real = window.fetch;
+            const gate = () => {
+                let open;
+                return { promise: new Promise((resolve) => { open = resolve; }), open: () => open() };
+            };
+            const [health, read, shown] = [gate(), gate(), gate()];
+            window.letGo = shown.open;
+            window.fetch = async (url, options) => {
+                if (String(url).endsWith("api/health")) await health.promise;
+                if (!String(url).endsWith("/messages")) return real(url, options);
+                if (options?.method === "POST") {
+                    health.open();
+                    await read.promise;
+                    return real(url, options);
+                }
+                const response = await real(url, options);
+                read.open();
+                await shown.promise;
+                return response;
+            };
+        }"""
+    )
+    chat.open()
+    chat.ask("Hello", "Quick")
+    with chat.page.expect_response(lambda response: response.request.method == "GET" and "/messages" in response.url):
+        chat.page.evaluate("window.letGo()")  # what was read before the message was there; it is read again
+    expect(chat.texts).to_have_text(["Hello", "Quick"])
+
+
 def test_what_was_not_sent_before_a_reload_is_still_there(service: WebService, open_page: OpenPage) -> None:
     service.say("Late but here")
     chat = open_page().open()

@@ -33,6 +33,7 @@ export class Chat {
   /** @type {Promise<void>} */ loading = Promise.resolve();
   /** @type {Viewer | null} */ #viewer = null;
   #opened = 0;
+  #accepted = 0;
   #settings;
 
   /** @param {import("./app.js").Stores} app */
@@ -73,6 +74,7 @@ export class Chat {
   async load(opened = this.#opened) {
     const id = this.id.peek();
     if (id === null) return;
+    const accepted = this.#accepted;
     try {
       const [conversation, messages] = await Promise.all([
         this.app.repository.get(id),
@@ -81,6 +83,7 @@ export class Chat {
       if (opened !== this.#opened) return;
       const live = this.reply.peek();
       // A reply was accepted while this was on its way: what has come is older than what is shown.
+      if (live === null && accepted !== this.#accepted) return await this.load(opened);
       const known = new Set(messages.map((message) => message.id));
       messages.push(...this.messages.peek().filter(({ id }) => !known.has(id) && live !== null && [live.userMessageId, live.messageId].includes(id)));
       batch(() => {
@@ -185,6 +188,7 @@ export class Chat {
     const answer = { ...blank, id: reply.messageId, parent_id: reply.userMessageId, role: "assistant", content: prefix, status: "queued", generation_id: reply.generationId };
     const known = new Set(this.messages.peek().map((message) => message.id));
     this.#viewer = viewer;
+    this.#accepted += 1;
     batch(() => {
       this.messages.update((all) => [...all, ...[user, answer].filter((each) => !known.has(each.id))]);
       if (!known.has(user.id)) this.choose(user, user.id);
