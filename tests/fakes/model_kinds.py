@@ -39,9 +39,7 @@ def model_kinds() -> dict[str, ModelKind]:
     if library is None:
         return _TORCH_KINDS
     return _TORCH_KINDS | {
-        name: kind
-        for name, kind in _NATIVE_KINDS.items()
-        if library.has_wide_vectors and (kind.quantize != "int8" or library.has_int8)
+        name: kind for name, kind in _NATIVE_KINDS.items() if kind.quantize != "int8" or library.has_int8
     }
 
 

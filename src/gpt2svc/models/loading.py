@@ -75,13 +75,7 @@ def native_kind(
 ) -> Kind | None:
     """How the kernels would hold the weights; None where the model is torch's."""
     kind = _KINDS.get((dtype, quantize))
-    if (
-        library is None
-        or not library.has_wide_vectors
-        or kind is None
-        or device.type != "cpu"
-        or not can_run_natively(config)
-    ):
+    if library is None or kind is None or device.type != "cpu" or not can_run_natively(config):
         return None
     if kind == Kind.INT8 and not library.has_int8:
         return None

@@ -166,9 +166,11 @@ def test_all_but_bfloat16_have_the_same_bits_on_every_level(
 
 
 @pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("level", [0, -1], ids=["best level", "plain level"])
 def test_rows_have_the_same_bits_however_they_are_cut_and_in_any_company(
-    kind: Kind, library: NativeLibrary, tmp_path: Path
+    kind: Kind, level: int, libraries: dict[str, NativeLibrary], tmp_path: Path
 ) -> None:
+    library = list(libraries.values())[level]
     folder = opened(random_gpt2(9), tmp_path)
     token_ids = tokens(folder, 90)
     whole = all_logits(native(folder, library, kind, num_threads=1), token_ids)
@@ -224,13 +226,16 @@ def test_hidden_states_are_those_of_transformers(library: NativeLibrary, tmp_pat
 
 
 @pytest.mark.parametrize("kind", Kind)
-def test_an_overflow_shows_as_nan_in_its_own_row_only(kind: Kind, library: NativeLibrary, tmp_path: Path) -> None:
+@pytest.mark.parametrize("level", [0, -1], ids=["best level", "plain level"])
+def test_an_overflow_shows_as_nan_in_its_own_row_only(
+    kind: Kind, level: int, libraries: dict[str, NativeLibrary], tmp_path: Path
+) -> None:
     write_checkpoint(tmp_path, random_gpt2(13))
     weights = load_file(tmp_path / "model.safetensors")
     weights["transformer.wpe.weight"][5] = np.inf
     save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
     folder = ModelFolder.open(tmp_path)
-    model = native(folder, library, kind)
+    model = native(folder, list(libraries.values())[level], kind)
     cache = model.new_cache(2)
     token_ids = tokens(folder, 6)
     logits = model.forward([Chunk(0, 0, token_ids, True), Chunk(1, 0, token_ids[:5], True)], cache)

@@ -17,7 +17,6 @@ _log = logging.getLogger(__name__)
 
 _INT8: Final = 1
 _BFLOAT16: Final = 2
-_WIDE: Final = 4
 
 
 class NativeLibrary:
@@ -56,13 +55,8 @@ class NativeLibrary:
 
     @cached_property
     def has_int8(self) -> bool:
-        """Whether the processor sums products of bytes in one instruction: int8 then pays."""
+        """Whether int8 pays: where the processor sums products of bytes in one instruction, and with AVX2 alone."""
         return bool(self._features & _INT8)
-
-    @cached_property
-    def has_wide_vectors(self) -> bool:
-        """Whether the kernels pay: with vectors of 64 bytes. With AVX2 alone they are slower than torch."""
-        return bool(self._features & _WIDE)
 
     @cached_property
     def has_bfloat16(self) -> bool:

@@ -4,7 +4,7 @@ from ctypes import POINTER, Structure, c_float, c_int32, c_int64, c_void_p
 from enum import IntEnum
 from typing import Final
 
-INTERFACE: Final = 4  # of csrc/forward.h: a library of another one reads these structures wrongly
+INTERFACE: Final = 5  # of csrc/forward.h: a library of another one reads these structures wrongly
 
 
 class Kind(IntEnum):

@@ -2,7 +2,13 @@
 
 #include <math.h>
 
-enum { NUM_BLOCKS_AT_ONCE = 4, NUM_VECTORS_AT_ONCE = 4 };
+enum { MAX_BLOCKS_AT_ONCE = 4 };
+
+/* Of LANES numbers, for r queries: as many as have registers for their sums. */
+INLINE int blocks_at_once(const int r)
+{
+    return WIDTH == LANES ? MAX_BLOCKS_AT_ONCE : MAX_BLOCKS_AT_ONCE / r;
+}
 
 static size_t head_start(const cache_t *cache, const attention_t *shape, int slot, int head)
 {
@@ -32,8 +38,8 @@ void cache_write(const cache_t *cache, const attention_t *shape, int slot, int p
             bf16 *keys = (bf16 *)cache->keys + column, *values = (bf16 *)cache->values + row;
             for (int d = 0; d < dim; d++)
                 keys[d * LANES] = one_bf16(key[d]);
-            for (int d = 0; d < dim; d += LANES)
-                to_bf16(values + d, load16(value + d));
+            for (int d = 0; d < dim; d += WIDTH)
+                to_bf16(values + d, load_vec(value + d));
         } else {
             float *keys = (float *)cache->keys + column;
             for (int d = 0; d < dim; d++)
@@ -43,56 +49,68 @@ void cache_write(const cache_t *cache, const attention_t *shape, int slot, int p
     }
 }
 
-INLINE v16 load_cached(const void *base, size_t at, const int kind)
+/* A number to all lanes; where vectors are short in one load, since there the additions show. */
+INLINE vec spread(const float *from) { return WIDTH == LANES ? splat(*from) : broadcast(from); }
+
+INLINE vec load_cached(const void *base, size_t at, const int kind)
 {
-    return kind == KIND_BF16 ? from_bf16((const bf16 *)base + at) : load16((const float *)base + at);
+    return kind == KIND_BF16 ? from_bf16((const bf16 *)base + at) : load_vec((const float *)base + at);
 }
 
 /* Scores of r queries against nb blocks of keys: each the sum over the dimensions in their order. */
 INLINE void score(const int r, const int nb, const int kind, const float *query, size_t query_floats, const void *keys,
                   size_t at, int dim, float *out, size_t out_floats)
 {
-    v16 sums[MAX_QUERIES][NUM_BLOCKS_AT_ONCE] = {};
+    vec sums[MAX_QUERIES][MAX_BLOCKS_AT_ONCE * PARTS] = {};
     for (int d = 0; d < dim; d++) {
-#pragma GCC unroll 4
-        for (int b = 0; b < nb; b++) {
-            v16 key = load_cached(keys, at + ((size_t)b * (size_t)dim + (size_t)d) * LANES, kind);
+#pragma GCC unroll 8
+        for (int v = 0; v < nb * PARTS; v++) {
+            size_t block = (size_t)(v / PARTS) * (size_t)dim + (size_t)d;
+            vec key = load_cached(keys, at + block * LANES + (size_t)(v % PARTS) * WIDTH, kind);
 #pragma GCC unroll 4
             for (int i = 0; i < r; i++)
-                sums[i][b] = fma16(splat16(query[(size_t)i * query_floats + (size_t)d]), key, sums[i][b]);
+                sums[i][v] = fma_vec(spread(query + (size_t)i * query_floats + (size_t)d), key, sums[i][v]);
         }
     }
 #pragma GCC unroll 4
     for (int i = 0; i < r; i++)
-#pragma GCC unroll 4
-        for (int b = 0; b < nb; b++)
-            store16(out + (size_t)i * out_floats + b * LANES, sums[i][b]);
+#pragma GCC unroll 8
+        for (int v = 0; v < nb * PARTS; v++)
+            store_vec(out + (size_t)i * out_floats + v * WIDTH, sums[i][v]);
 }
 
 /* Scores of the keys before `length` to their weights, not yet divided by the sum, which is returned. */
 static float soften(float *scores, int length)
 {
     int num_blocks = (length + LANES - 1) / LANES;
-    v16i lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-    float *last = scores + (num_blocks - 1) * LANES;
-    store16(last, select16(lane < length - (num_blocks - 1) * LANES, load16(last), splat16(-INFINITY)));
-    v16 largest = load16(scores);
-    for (int b = 1; b < num_blocks; b++)
-        largest = max16(load16(scores + b * LANES), largest);
-    v16 bound = splat16(largest16(largest)), sum = splat16(0.0f);
-    for (int b = 0; b < num_blocks; b++) {
-        v16 weight = exp16(load16(scores + b * LANES) - bound);
-        store16(scores + b * LANES, weight);
-        sum += weight;
+    static const int32_t lanes[LANES] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    vec largest[PARTS], sums[PARTS] = {};
+    for (int p = 0; p < PARTS; p++) {
+        float *last = scores + (num_blocks - 1) * LANES + p * WIDTH;
+        vec_i lane = *(const vec_i *)(lanes + p * WIDTH);
+        store_vec(last, select_vec(lane < length - (num_blocks - 1) * LANES, load_vec(last), splat(-INFINITY)));
+        largest[p] = load_vec(scores + p * WIDTH);
     }
-    return sum16(sum);
+    for (int b = 1; b < num_blocks; b++)
+        for (int p = 0; p < PARTS; p++)
+            largest[p] = max_vec(load_vec(scores + b * LANES + p * WIDTH), largest[p]);
+    vec bound = splat(largest_lane(largest));
+    for (int b = 0; b < num_blocks; b++) {
+        for (int p = 0; p < PARTS; p++) {
+            vec weight = exp_vec(load_vec(scores + b * LANES + p * WIDTH) - bound);
+            store_vec(scores + b * LANES + p * WIDTH, weight);
+            sums[p] += weight;
+        }
+    }
+    return sum_lanes(sums);
 }
 
-/* Adds the weighted values of the positions from `first` to before `end` to r rows of nv vectors. */
-INLINE void weigh(const int r, const int nv, const int kind, const float *weights, size_t weight_floats,
-                  const void *values, size_t at, int dim, int first, int end, v16 sums[][NUM_VECTORS_AT_ONCE])
+/* Adds the weighted values of the positions from `first` to before `end` to r rows of nb * LANES dimensions. */
+INLINE void weigh(const int r, const int nb, const int kind, const float *weights, size_t weight_floats,
+                  const void *values, size_t at, int dim, int first, int end, vec sums[][MAX_BLOCKS_AT_ONCE * PARTS])
 {
-    v16 own[MAX_QUERIES][NUM_VECTORS_AT_ONCE];
+    const int nv = nb * PARTS;
+    vec own[MAX_QUERIES][MAX_BLOCKS_AT_ONCE * PARTS];
 #pragma GCC unroll 4
     for (int i = 0; i < r; i++)
 #pragma GCC unroll 4
@@ -101,10 +119,10 @@ INLINE void weigh(const int r, const int nv, const int kind, const float *weight
     for (int k = first; k < end; k++) {
 #pragma GCC unroll 4
         for (int v = 0; v < nv; v++) {
-            v16 value = load_cached(values, at + (size_t)k * (size_t)dim + (size_t)v * LANES, kind);
+            vec value = load_cached(values, at + (size_t)k * (size_t)dim + (size_t)v * WIDTH, kind);
 #pragma GCC unroll 4
             for (int i = 0; i < r; i++)
-                own[i][v] = fma16(splat16(weights[(size_t)i * weight_floats + (size_t)k]), value, own[i][v]);
+                own[i][v] = fma_vec(spread(weights + (size_t)i * weight_floats + (size_t)k), value, own[i][v]);
         }
     }
 #pragma GCC unroll 4
@@ -123,22 +141,22 @@ INLINE void attend_rows(const int r, const int kind, const cache_t *cache, const
     size_t base = head_start(cache, shape, queries->slot, head);
     int num_blocks = (shortest + r - 1 + LANES - 1) / LANES, b = 0;
     if (r == 1)
-        for (; b + NUM_BLOCKS_AT_ONCE <= num_blocks; b += NUM_BLOCKS_AT_ONCE)
-            score(r, NUM_BLOCKS_AT_ONCE, kind, query, qkv_floats, cache->keys, base + (size_t)b * (size_t)dim * LANES, dim,
-                  scores + b * LANES, width);
+        for (; b + MAX_BLOCKS_AT_ONCE <= num_blocks; b += MAX_BLOCKS_AT_ONCE)
+            score(r, MAX_BLOCKS_AT_ONCE, kind, query, qkv_floats, cache->keys, base + (size_t)b * (size_t)dim * LANES,
+                  dim, scores + b * LANES, width);
     for (; b < num_blocks; b++)
-        score(r, 1, kind, query, qkv_floats, cache->keys, base + (size_t)b * (size_t)dim * LANES, dim, scores + b * LANES,
-              width);
+        score(r, 1, kind, query, qkv_floats, cache->keys, base + (size_t)b * (size_t)dim * LANES, dim,
+              scores + b * LANES, width);
     float inverse[MAX_QUERIES];
     for (int i = 0; i < r; i++)
         inverse[i] = 1.0f / soften(scores + (size_t)i * width, shortest + i);
-    for (int d = 0; d < dim; d += NUM_VECTORS_AT_ONCE * LANES) {
-        int nv = (dim - d) / LANES < NUM_VECTORS_AT_ONCE ? (dim - d) / LANES : NUM_VECTORS_AT_ONCE;
-        v16 sums[MAX_QUERIES][NUM_VECTORS_AT_ONCE] = {};
+    for (int d = 0; d < dim; d += blocks_at_once(r) * LANES) {
+        int nb = (dim - d) / LANES < blocks_at_once(r) ? (dim - d) / LANES : blocks_at_once(r);
+        vec sums[MAX_QUERIES][MAX_BLOCKS_AT_ONCE * PARTS] = {};
         size_t at = base + (size_t)d;
-#define WEIGH(rows, vectors, weights, first, end, to)                                                                 \
-    weigh(rows, vectors, kind, weights, width, cache->values, at, dim, first, end, to)
-        switch (nv) {
+#define WEIGH(rows, blocks, weights, first, end, to)                                                                  \
+    weigh(rows, blocks, kind, weights, width, cache->values, at, dim, first, end, to)
+        switch (nb) {
         case 1:
             WEIGH(r, 1, scores, 0, shortest, sums);
             break;
@@ -152,11 +170,11 @@ INLINE void attend_rows(const int r, const int kind, const cache_t *cache, const
             WEIGH(r, 4, scores, 0, shortest, sums);
         }
         for (int i = 0; i < r; i++) {
-            for (int v = 0; v < nv; v++) {
-                if (i) /* the keys that the first query does not see yet */
-                    weigh(1, 1, kind, scores + (size_t)i * width, width, cache->values, at + (size_t)v * LANES, dim,
-                          shortest, shortest + i, (v16(*)[NUM_VECTORS_AT_ONCE])&sums[i][v]);
-                store16(out + (size_t)i * row_floats + d + v * LANES, sums[i][v] * inverse[i]);
+            for (int v = 0; v < nb * PARTS; v++) {
+                if (i && v % PARTS == 0) /* the keys that the first query does not see yet */
+                    weigh(1, 1, kind, scores + (size_t)i * width, width, cache->values, at + (size_t)v * WIDTH, dim,
+                          shortest, shortest + i, (vec(*)[MAX_BLOCKS_AT_ONCE * PARTS])&sums[i][v]);
+                store_vec(out + (size_t)i * row_floats + d + v * WIDTH, sums[i][v] * inverse[i]);
             }
         }
     }

@@ -31,17 +31,20 @@ static size_t row_floats(int width) { return operand_row_bytes(KIND_F32, width) 
 
 static void normalise(const norm_t *norm, float epsilon, const float *x, float *out, int width)
 {
-    v16 sum = splat16(0.0f), squares = splat16(0.0f);
+    vec sums[PARTS] = {}, squares[PARTS] = {};
     for (int k = 0; k < width; k += LANES)
-        sum += load16(x + k);
-    v16 mean = splat16(sum16(sum) / (float)width);
+        for (int p = 0; p < PARTS; p++)
+            sums[p] += load_vec(x + k + p * WIDTH);
+    vec mean = splat(sum_lanes(sums) / (float)width);
     for (int k = 0; k < width; k += LANES) {
-        v16 distance = load16(x + k) - mean;
-        squares = fma16(distance, distance, squares);
+        for (int p = 0; p < PARTS; p++) {
+            vec distance = load_vec(x + k + p * WIDTH) - mean;
+            squares[p] = fma_vec(distance, distance, squares[p]);
+        }
     }
-    v16 scale = splat16(1.0f / sqrtf(sum16(squares) / (float)width + epsilon));
-    for (int k = 0; k < width; k += LANES)
-        store16(out + k, fma16((load16(x + k) - mean) * scale, load16(norm->weight + k), load16(norm->bias + k)));
+    vec scale = splat(1.0f / sqrtf(sum_lanes(squares) / (float)width + epsilon));
+    for (int k = 0; k < width; k += WIDTH)
+        store_vec(out + k, fma_vec((load_vec(x + k) - mean) * scale, load_vec(norm->weight + k), load_vec(norm->bias + k)));
 }
 
 static void embed(const pass_t *pass)
@@ -53,8 +56,8 @@ static void embed(const pass_t *pass)
         float *x = pass->x + (size_t)row * pass->width_floats;
         const float *position = model->positions + (size_t)batch->places[row] * (size_t)width;
         linear_row(&model->embedding, batch->token_ids[row], x);
-        for (int k = 0; k < width; k += LANES)
-            store16(x + k, load16(x + k) + load16(position + k));
+        for (int k = 0; k < width; k += WIDTH)
+            store_vec(x + k, load_vec(x + k) + load_vec(position + k));
     }
 }
 
@@ -259,14 +262,11 @@ int gpt2_interface(void) { return INTERFACE; }
 int gpt2_features(void)
 {
     int features = 0;
-#if defined(__AVX512VNNI__)
+#if defined(__AVX512VNNI__) || WIDTH == 8
     features |= 1;
 #endif
 #if defined(__AVX512BF16__)
     features |= 2;
-#endif
-#if defined(__AVX512BW__)
-    features |= 4;
 #endif
     return features;
 }

@@ -60,7 +60,7 @@ typedef struct runtime runtime_t; /* threads and buffers */
 #define EXPORT __attribute__((visibility("default")))
 
 /* Another number with each change to what Python passes: structures.py has the same one. */
-enum { INTERFACE = 4 };
+enum { INTERFACE = 5 };
 EXPORT int gpt2_interface(void);
 
 EXPORT runtime_t *gpt2_runtime_new(int num_threads);
@@ -71,8 +71,8 @@ EXPORT void gpt2_runtime_free(runtime_t *runtime);
 EXPORT int gpt2_forward(runtime_t *runtime, const model_t *model, const cache_t *cache, const batch_t *batch,
                         fault_t *fault);
 
-/* What is fast here. Bits 0 and 1: sums of int8 products and of bfloat16's have an instruction of their own; bit 2: vectors of
- * 64 bytes, without which all of this is slow. */
+/* What is fast here. Bit 0: int8, by an instruction that sums products of bytes, or where torch has none either (AVX2);
+ * bit 1: sums of bfloat16's products have an instruction of their own. */
 EXPORT int gpt2_features(void);
 
 #endif

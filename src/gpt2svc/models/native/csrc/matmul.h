@@ -34,7 +34,9 @@ typedef struct {
 } int4_facts_t;
 
 /* Rows as the weights of a kind want them: floats, bfloat16, or bytes with one scale a row: 128 + x / scale for 8-bit
- * weights, x / scale and after all of them the facts of each group for 4-bit ones. */
+ * weights, x / scale and after all of them the facts of each group for 4-bit ones. With short vectors, for which no
+ * instruction sums products of bfloat16 or of bytes, the multiplications find what they take: floats with bfloat16's
+ * numbers, and bytes as 16-bit integers, of each four the even ones and then the odd ones. */
 typedef struct {
     void *values;
     float *scales;
@@ -42,6 +44,12 @@ typedef struct {
 } operand_t;
 
 typedef enum { STORE, ADD, ACTIVATE } epilogue_t;
+
+#if WIDTH == 8
+enum { BF16_ROW_BYTES = 4, INT8_ROW_BYTES = 2 }; /* a number */
+#else
+enum { BF16_ROW_BYTES = 2, INT8_ROW_BYTES = 1 };
+#endif
 
 size_t operand_row_bytes(int kind, int width);
 
