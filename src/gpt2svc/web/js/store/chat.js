@@ -76,10 +76,7 @@ export class Chat {
     if (id === null) return;
     const accepted = this.#accepted;
     try {
-      const [conversation, messages] = await Promise.all([
-        this.app.repository.get(id),
-        this.app.repository.messages(id),
-      ]);
+      const [conversation, messages] = await Promise.all([this.app.repository.get(id), this.app.repository.messages(id)]);
       if (opened !== this.#opened) return;
       const live = this.reply.peek();
       // A reply was accepted while this was on its way: what has come is older than what is shown.
