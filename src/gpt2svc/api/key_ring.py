@@ -30,7 +30,7 @@ class KeyRing:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`configured_key`: the setting `api_key`, which opens everything.
-        `allow_keyless`: whether all may come in while there has never been a key."""
+        `allow_keyless`: whether all may come in while there is no key in the store, revoked ones included."""
         self._database = database
         self._configured_digest = secret_digest(configured_key) if configured_key is not None else None
         self._allow_keyless = allow_keyless and configured_key is None

@@ -56,9 +56,13 @@ class BoundedHeadProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
+        self._begin_head()
+        super().on_message_complete()
+
+    def _begin_head(self) -> None:
+        """Of the next request on this connection."""
         self._is_in_head = True
         self._num_arrived = self._num_read = 0
-        super().on_message_complete()
 
     def _count(self, num_bytes: int) -> None:
         self._num_read += num_bytes
@@ -106,8 +110,7 @@ class GatedProtocol(BoundedHeadProtocol):
             super().on_message_complete()
             return
         self._is_refused = False
-        self._is_in_head = True
-        self._num_arrived = self._num_read = 0
+        self._begin_head()
         self.on_response_complete()  # counts it, and gives the connection its time until the next one
         if not self._is_kept:
             self.transport.close()

@@ -25,6 +25,11 @@ INLINE const char *row_of(const char *values, size_t row_bytes, int i) { return 
 /* Vectors of the panel computed at once: all, or of short ones a half and then the other, for more rows than `most`. */
 INLINE int vectors_at_once(const int m, const int most) { return m > most && VECTORS > 2 ? VECTORS / 2 : VECTORS; }
 
+/* From the registers to where the vectors of this part stand in the panel. */
+#define KEEP_SUMS(place)                                                                                              \
+    _Pragma("GCC unroll 12") for (int i = 0; i < m; i++)                                                              \
+        _Pragma("GCC unroll 4") for (int v = 0; v < nv; v++) place[i][first + v] = sums[i][v]
+
 INLINE void tile_f32(const int m, const char *rows, size_t row_bytes, const void *panel, int num_in, sums_t *out)
 {
     const int nv = vectors_at_once(m, 3);
@@ -46,11 +51,7 @@ INLINE void tile_f32(const int m, const char *rows, size_t row_bytes, const void
                     sums[i][v] = fma_vec(x, w[v], sums[i][v]);
             }
         }
-#pragma GCC unroll 12
-        for (int i = 0; i < m; i++)
-#pragma GCC unroll 4
-            for (int v = 0; v < nv; v++)
-                out->floats[i][first + v] = sums[i][v];
+        KEEP_SUMS(out->floats);
     }
 }
 
@@ -86,11 +87,7 @@ INLINE void tile_bf16(const int m, const char *rows, size_t row_bytes, const voi
             }
 #endif
         }
-#pragma GCC unroll 12
-        for (int i = 0; i < m; i++)
-#pragma GCC unroll 4
-            for (int v = 0; v < nv; v++)
-                out->floats[i][first + v] = sums[i][v];
+        KEEP_SUMS(out->floats);
     }
 }
 
@@ -126,11 +123,7 @@ INLINE void tile_int8(const int m, const char *rows, size_t row_bytes, const voi
             }
 #endif
         }
-#pragma GCC unroll 12
-        for (int i = 0; i < m; i++)
-#pragma GCC unroll 4
-            for (int v = 0; v < nv; v++)
-                out->ints[i][first + v] = sums[i][v];
+        KEEP_SUMS(out->ints);
     }
 }
 
@@ -176,11 +169,7 @@ INLINE void tile_int4(const int m, const char *rows, size_t row_bytes, const voi
                 }
             }
         }
-#pragma GCC unroll 12
-        for (int i = 0; i < m; i++)
-#pragma GCC unroll 4
-            for (int v = 0; v < nv; v++)
-                out->floats[i][first + v] = sums[i][v];
+        KEEP_SUMS(out->floats);
     }
 }
 
